@@ -1,0 +1,46 @@
+"""Channels to other daemons: keepalive, a retry policy for calls that are safe to repeat, credentials."""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+
+from services.security import ClientSecurity
+
+# All our unary calls are idempotent: reads, or writes with a client-made id. An RPC counts as committed
+# once headers arrive, so streams are resumed by sequence number instead (services/watching.py).
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2.5,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.enable_retries", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.max_receive_message_length", 8 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+def open_channel(target: str, security: ClientSecurity | None = None) -> grpc.aio.Channel:
+    """A lazy channel to HOST:PORT. The token of `security` is sent by the clients, call by call."""
+    credentials = security.grpc_credentials() if security is not None else None
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)

@@ -1,0 +1,103 @@
+"""Credentials: what a server demands, what a client sends, and the rule for listening beyond loopback."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from services.addresses import Address
+from services.errors import ConfigurationError
+
+# Values that stand in examples and documents. A daemon that is given one refuses to start.
+EXAMPLE_TOKENS = frozenset(
+    {"change-me", "changeme", "example", "secret", "token", "password", "your-token-here"}
+)
+MINIMUM_TOKEN_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class ServerSecurity:
+    """What callers must show. Nothing at all is allowed on loopback only."""
+
+    token: str | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise ConfigurationError("--tls-cert and --tls-key belong together: give both or neither")
+        if self.client_ca is not None and self.cert is None:
+            raise ConfigurationError("--tls-client-ca needs --tls-cert and --tls-key as well")
+        if self.token is not None and self.token.lower() in EXAMPLE_TOKENS:
+            raise ConfigurationError("the token is the example value: make one with `openssl rand -hex 32`")
+        if self.token is not None and len(self.token) < MINIMUM_TOKEN_LENGTH:
+            raise ConfigurationError(f"the token is shorter than {MINIMUM_TOKEN_LENGTH} characters")
+
+    def accepts(self, authorization: str | None) -> bool:
+        """Whether an Authorization value carries the token; True where none is demanded."""
+        if self.token is None:
+            return True
+        expected = f"Bearer {self.token}"
+        return hmac.compare_digest(expected.encode(), (authorization or "").encode())
+
+    def grpc_credentials(self) -> grpc.ServerCredentials | None:
+        """TLS credentials, or None for plain text. Raises ConfigurationError on unreadable files."""
+        if self.cert is None or self.key is None:
+            return None
+        pair = (read_bytes(self.key, "--tls-key"), read_bytes(self.cert, "--tls-cert"))
+        if self.client_ca is None:
+            return grpc.ssl_server_credentials([pair])
+        roots = read_bytes(self.client_ca, "--tls-client-ca")
+        return grpc.ssl_server_credentials([pair], root_certificates=roots, require_client_auth=True)
+
+
+@dataclass(frozen=True)
+class ClientSecurity:
+    """What a client sends: a token, and TLS when `ca` is given (mutual with `cert` and `key`)."""
+
+    token: str | None = None
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def grpc_credentials(self) -> grpc.ChannelCredentials | None:
+        """TLS credentials, or None for plain text. Raises ConfigurationError on unreadable files."""
+        if self.ca is None:
+            return None
+        return grpc.ssl_channel_credentials(
+            root_certificates=read_bytes(self.ca, "ca"),
+            private_key=read_bytes(self.key, "key") if self.key else None,
+            certificate_chain=read_bytes(self.cert, "cert") if self.cert else None,
+        )
+
+
+def refuse_open_listen(address: Address, security: ServerSecurity, *, flag: str) -> None:
+    """Raises ConfigurationError when an address beyond loopback would be served without credentials."""
+    if address.is_loopback or security.token is not None or security.client_ca is not None:
+        return
+    raise ConfigurationError(
+        f"{flag}: {address} can be reached from other machines; give --token-file or --tls-client-ca, "
+        "or listen on 127.0.0.1"
+    )
+
+
+def read_secret(path: Path | None, name: str) -> str | None:
+    """The stripped text of a secret file; None for no path. Raises ConfigurationError."""
+    if path is None:
+        return None
+    text = read_bytes(path, name).decode("utf-8", "replace").strip()
+    if not text:
+        raise ConfigurationError(f"{name}: {path} is empty")
+    return text
+
+
+def read_bytes(path: Path, name: str) -> bytes:
+    """The bytes of a credential file. Raises ConfigurationError that names the setting."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{name}: cannot read {path}: {error.strerror}") from error
