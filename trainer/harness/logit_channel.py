@@ -1,0 +1,182 @@
+"""How the evaluator asks a candidate process for logits: two pipes, and shared memory where it exists.
+
+Request on the first pipe: HEADER (magic, batch, length, flags, logits_offset). The int32 tokens
+[batch, length] stand at offset 0 of the shared memory, or follow the header on the pipe when there is
+none. Reply on the second pipe: one status byte. After OK the float32 logits [batch, length, vocabulary]
+stand at logits_offset of the shared memory, or follow the byte. After FAILED: a uint32 length and that
+many bytes of JSON {"reason", "message"}. The first reply, before any request, is READY (followed by
+uint32 vocabulary size) or FAILED. A request with the flag END, or a closed pipe, ends the candidate.
+
+The candidate can write the shared memory at any time: a reader copies logits before it uses them.
+numpy only, so that the trainer's side needs no torch.
+"""
+
+import json
+import mmap
+import os
+import select
+import struct
+import time
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+HEADER: Final = struct.Struct("<IIIIQ")
+LENGTH: Final = struct.Struct("<I")
+MAGIC: Final = 0x41524C31
+END: Final = 1
+READY, OK, FAILED = b"R", b"K", b"F"
+LONGEST_MESSAGE: Final = 65_536
+PAGE: Final = 4096
+
+
+class ChannelError(Exception):
+    """The other side closed the channel, spoke nonsense or did not answer in time."""
+
+
+class CandidateFailedError(Exception):
+    """The candidate said that it failed; reason is one of trainer.harness.failures."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+def logits_offset(batch: int, length: int) -> int:
+    """Where logits begin when at most batch x length tokens stand before them: the next page."""
+    return -(-batch * length * 4 // PAGE) * PAGE
+
+
+def memory_bytes(batch: int, length: int, vocabulary: int) -> int:
+    """Size of the shared memory for requests up to this shape."""
+    return logits_offset(batch, length) + batch * length * vocabulary * 4
+
+
+class LogitClient:
+    """The evaluator's end. timeout is in seconds for each answer; it holds on POSIX only (elsewhere the
+    owner of the process ends it, which closes the pipe)."""
+
+    def __init__(
+        self, request_fd: int, reply_fd: int, memory: mmap.mmap | None, offset: int, timeout: float
+    ) -> None:
+        self._request, self._reply = request_fd, reply_fd
+        self._memory = memory
+        self._offset = offset
+        self._timeout = timeout
+
+    def wait_ready(self) -> int:
+        """Waits for READY and returns the candidate's vocabulary size."""
+        deadline = time.monotonic() + self._timeout
+        self._expect(READY, deadline)
+        return int(LENGTH.unpack(self._read(LENGTH.size, deadline))[0])
+
+    def logits(self, tokens: npt.NDArray[np.int32], out: npt.NDArray[np.float32]) -> None:
+        """Asks for the logits of tokens [B, T] and copies them into out [B, T, V]."""
+        batch, length = tokens.shape
+        deadline = time.monotonic() + self._timeout
+        header = HEADER.pack(MAGIC, batch, length, 0, self._offset)
+        raw = np.ascontiguousarray(tokens, dtype=np.int32)
+        if self._memory is None:
+            self._write(header + raw.tobytes())
+            self._expect(OK, deadline)
+            out[:] = np.frombuffer(self._read(out.nbytes, deadline), dtype=np.float32).reshape(out.shape)
+            return
+        self._memory[: raw.nbytes] = raw.tobytes()
+        self._write(header)
+        self._expect(OK, deadline)
+        shared = np.frombuffer(self._memory, dtype=np.float32, count=out.size, offset=self._offset)
+        np.copyto(out, shared.reshape(out.shape))
+
+    def end(self) -> None:
+        """Asks the candidate to leave; no error when it already has."""
+        try:
+            self._write(HEADER.pack(MAGIC, 0, 0, END, 0))
+        except ChannelError:
+            pass
+
+    def _expect(self, wanted: bytes, deadline: float) -> None:
+        status = self._read(1, deadline)
+        if status == wanted:
+            return
+        if status != FAILED:
+            raise ChannelError(f"the candidate answered {status!r}")
+        size = LENGTH.unpack(self._read(LENGTH.size, deadline))[0]
+        if size > LONGEST_MESSAGE:
+            raise ChannelError("the candidate's message is too long")
+        try:
+            fields = json.loads(self._read(size, deadline))
+            raise CandidateFailedError(str(fields["reason"]), str(fields["message"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ChannelError("the candidate's failure is not readable") from error
+
+    def _read(self, count: int, deadline: float) -> bytes:
+        return read_exactly(self._reply, count, deadline)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            write_all(self._request, data)
+        except OSError as error:
+            raise ChannelError("the candidate closed its request pipe") from error
+
+
+class LogitServer:
+    """The candidate's end: answers requests with a function from int32 [B, T] to float32 [B, T, V]."""
+
+    def __init__(self, request_fd: int, reply_fd: int, memory: mmap.mmap | None) -> None:
+        self._request, self._reply = request_fd, reply_fd
+        self._memory = memory
+
+    def ready(self, vocabulary: int) -> None:
+        write_all(self._reply, READY + LENGTH.pack(vocabulary))
+
+    def failed(self, reason: str, message: str) -> None:
+        text = json.dumps({"reason": reason, "message": message[:4000]}).encode()
+        write_all(self._reply, FAILED + LENGTH.pack(len(text)) + text)
+
+    def serve(self, answer: Callable[[npt.NDArray[np.int32]], npt.NDArray[np.float32]]) -> None:
+        """Answers until END or a closed pipe. Exceptions of answer propagate to the caller."""
+        while True:
+            try:
+                magic, batch, length, flags, offset = HEADER.unpack(read_exactly(self._request, HEADER.size, None))
+            except ChannelError:
+                return
+            if magic != MAGIC or flags & END:
+                return
+            size = batch * length * 4
+            raw = read_exactly(self._request, size, None) if self._memory is None else self._memory[:size]
+            result = answer(np.frombuffer(raw, dtype=np.int32).reshape(batch, length))
+            if self._memory is None:
+                write_all(self._reply, OK + result.tobytes())
+                continue
+            if offset + result.nbytes > len(self._memory):
+                raise ChannelError(f"{result.nbytes} bytes of logits do not fit the shared memory")
+            shared = np.frombuffer(self._memory, dtype=np.float32, count=result.size, offset=offset)
+            np.copyto(shared, result.reshape(-1))
+            write_all(self._reply, OK)
+
+
+def read_exactly(descriptor: int, count: int, deadline: float | None) -> bytes:
+    """Reads count bytes. Raises ChannelError at end of file or after the monotonic deadline."""
+    parts = []
+    while count:
+        if deadline is not None and os.name == "posix":
+            left = deadline - time.monotonic()
+            poller = select.poll()
+            poller.register(descriptor, select.POLLIN)
+            if left <= 0 or not poller.poll(left * 1000):
+                raise ChannelError("no answer in time")
+        part = os.read(descriptor, min(count, 1 << 20))
+        if not part:
+            raise ChannelError("the channel was closed")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,92 @@
+"""`python -m trainer.harness.serve TRAIN_PY CHECKPOINT_DIR`: the candidate's side of evaluation.
+
+Loads the candidate in a fresh process, builds its model from the checkpoint's config, loads the weights
+strictly and answers logits over the channel of logit_channel. What the candidate prints goes to stderr.
+"""
+
+import argparse
+import mmap
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.harness.failures import ContractError, classify_failure
+from trainer.harness.launch import prepare_threads
+from trainer.harness.logit_channel import LogitServer
+
+if TYPE_CHECKING:
+    import torch
+
+
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    reply_fd = options.reply_fd
+    if reply_fd == 1:
+        reply_fd = os.dup(1)
+        os.dup2(2, 1)
+    memory = mmap.mmap(options.memory_fd, options.memory_bytes) if options.memory_fd >= 0 else None
+    server = LogitServer(options.request_fd, reply_fd, memory)
+    prepare_threads(options.threads)
+    try:
+        model, device, vocabulary = load_model(options.train_py, options.checkpoint, options.device, options.threads)
+        server.ready(vocabulary)
+        server.serve(lambda tokens: compute_logits(model, tokens, device, vocabulary))
+    except Exception as error:
+        try:
+            server.failed(classify_failure(error), f"{type(error).__name__}: {error}")
+        except OSError:
+            pass
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def load_model(
+    train_py: Path, checkpoint: Path, device_name: str, threads: int
+) -> "tuple[torch.nn.Module, torch.device, int]":
+    """The candidate's model in evaluation mode, its device, and the vocabulary size of its config."""
+    from trainer.harness.candidate import load_candidate
+    from trainer.harness.checkpoint import load_weights, read_description
+    from trainer.harness.device import open_device
+
+    device = open_device(device_name, threads).torch_device
+    config = read_description(checkpoint)["config"]
+    model = load_candidate(train_py).build_model(config)
+    load_weights(checkpoint, model)
+    return model.to(device).eval(), device, int(config.get("vocab_size", 0))
+
+
+def compute_logits(
+    model: "torch.nn.Module", tokens: npt.NDArray[np.int32], device: "torch.device", vocabulary: int
+) -> npt.NDArray[np.float32]:
+    """Float32 logits [B, T, V] of int32 tokens [B, T]. Raises ContractError for another shape or type."""
+    import torch
+
+    with torch.inference_mode():
+        answer = model(torch.from_numpy(tokens.astype(np.int64)).to(device))
+    if not isinstance(answer, torch.Tensor) or tuple(answer.shape) != (*tokens.shape, vocabulary):
+        shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+        raise ContractError(f"forward() must return [B, T, V] = {(*tokens.shape, vocabulary)}, not {shape}")
+    result: npt.NDArray[np.float32] = answer.float().cpu().contiguous().numpy()
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer.harness.serve")
+    parser.add_argument("train_py", type=Path)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--request-fd", type=int, default=0)
+    parser.add_argument("--reply-fd", type=int, default=1)
+    parser.add_argument("--memory-fd", type=int, default=-1, help="-1: tokens and logits go through the pipes")
+    parser.add_argument("--memory-bytes", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0)
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
