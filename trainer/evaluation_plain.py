@@ -107,7 +107,9 @@ def main(arguments: list[str]) -> int:
     from trainer.harness.failures import ContractError
 
     try:
-        score = evaluate_plain(options.train_py, options.checkpoint, options.dataset, options.device, options.threads)
+        score = evaluate_plain(
+            options.train_py, options.checkpoint, options.dataset, options.device, options.threads
+        )
     except (ServiceError, ContractError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -47,6 +47,7 @@ UPSTREAM: dict[str, Value] = FORK | {
     "EMBEDDING_WD": 0.0, "VE_WD": 0.0, "LM_HEAD_WD": 0.0, "WARMDOWN_RATIO": 0.5, "FINAL_LR_FRAC": 0.0,
     "ROPE_BASE": 10_000, "INIT_SCALE": 1.0, "X0_LAMBDA_INIT": 0.1, "WEBER_MODE": "off",
 }  # fmt: skip
+OURS: dict[str, Value] = FORK | {"WEBER_MODE": "off"}
 CPU: dict[str, Value] = {
     "DEPTH": 4, "ASPECT_RATIO": 32, "HEAD_DIM": 64, "WINDOW_PATTERN": "L",
     "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 2**11,
@@ -59,6 +60,10 @@ def _gpu(name: str, values: dict[str, Value], device_class: str = "cuda", **fiel
         "validation_tokens": 4_194_304, "hyperparameters": MappingProxyType(values),
     }  # fmt: skip
     return Preset(name=name, device_class=device_class, **(shape | fields))  # type: ignore[arg-type]
+
+
+def _changed(values: Mapping[str, Value], **changes: Value) -> dict[str, Value]:
+    return {**values, **changes}
 
 
 _ALL = (
@@ -75,17 +80,20 @@ _ALL = (
         max_bytes=12_000_000,
         eval_batch_rows=16,
     ),
-    _gpu("seed-3060", FORK | {"DEPTH": 4, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 2**16, "WINDOW_PATTERN": "SL"}),
-    _gpu("seed-4090", FORK | {"DEPTH": 6, "DEVICE_BATCH_SIZE": 32, "TOTAL_BATCH_SIZE": 2**17, "WINDOW_PATTERN": "SSL"}),
+    _gpu(
+        "seed-3060",
+        _changed(FORK, DEPTH=4, DEVICE_BATCH_SIZE=16, TOTAL_BATCH_SIZE=2**16, WINDOW_PATTERN="SL"),
+    ),
+    _gpu(
+        "seed-4090",
+        _changed(FORK, DEPTH=6, DEVICE_BATCH_SIZE=32, TOTAL_BATCH_SIZE=2**17, WINDOW_PATTERN="SSL"),
+    ),
     _gpu("seed-h100", FORK),
     _gpu("upstream-h100", UPSTREAM),
-    _gpu("h100", FORK | {"DEPTH": 8, "ASPECT_RATIO": 80, "DEVICE_BATCH_SIZE": 64, "TOTAL_BATCH_SIZE": 2**17,
-                         "WEBER_MODE": "off"}),  # fmt: skip
-    _gpu("24gb", FORK | {"DEPTH": 8, "ASPECT_RATIO": 64, "DEVICE_BATCH_SIZE": 32, "TOTAL_BATCH_SIZE": 2**16,
-                         "WEBER_MODE": "off"}),  # fmt: skip
-    _gpu("12gb", FORK | {"DEPTH": 6, "ASPECT_RATIO": 64, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 2**15,
-                         "WEBER_MODE": "off"}),  # fmt: skip
-)  # fmt: skip
+    _gpu("h100", _changed(OURS, DEPTH=8, ASPECT_RATIO=80, DEVICE_BATCH_SIZE=64, TOTAL_BATCH_SIZE=2**17)),
+    _gpu("24gb", _changed(OURS, DEPTH=8, ASPECT_RATIO=64, DEVICE_BATCH_SIZE=32, TOTAL_BATCH_SIZE=2**16)),
+    _gpu("12gb", _changed(OURS, DEPTH=6, ASPECT_RATIO=64, DEVICE_BATCH_SIZE=16, TOTAL_BATCH_SIZE=2**15)),
+)
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _ALL})
 
 
@@ -121,7 +129,9 @@ def apply_preset(text: str, preset: Preset) -> str:
             found.setdefault(node.targets[0].id, node.value)
     missing = sorted(set(preset.hyperparameters) - set(found))
     if missing:
-        raise ValueError(f"train.py has no hyperparameter {', '.join(missing)}, which preset {preset.name} sets")
+        raise ValueError(
+            f"train.py has no hyperparameter {', '.join(missing)}, which preset {preset.name} sets"
+        )
     for name, value in preset.hyperparameters.items():
         node_value = found[name]
         first, last = node_value.lineno - 1, (node_value.end_lineno or node_value.lineno) - 1

@@ -39,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer.data", description="Prepares training data.")
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("prepare", help="make a data set, or find the one already made")
-    make.add_argument("--source", default="python", help="python, climbmix or files:PATH (txt, jsonl, parquet)")
+    make.add_argument(
+        "--source", default="python", help="python, climbmix or files:PATH (txt, jsonl, parquet)"
+    )
     make.add_argument("--data", type=Path, default=Path("data"), help="folder that holds data sets")
     make.add_argument("--preset", choices=sorted(PRESETS), help="take sizes from this preset")
     make.add_argument("--vocab-size", type=int, help="tokenizer entries, specials included")

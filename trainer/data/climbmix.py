@@ -58,5 +58,3 @@ def _read(path: Path) -> Iterator[Document]:
     except CorpusUnreadableError:
         path.unlink(missing_ok=True)  # a damaged shard is fetched again by the next run
         raise
-
-

@@ -1,10 +1,10 @@
 """A prepared data set on disk: where its parts are, and whether they are what the manifest says.
 
-    DIR/<dataset-id>/manifest.json        source, counts, sha256 of every file, data_hash over them
-                    /train/train.json     what a candidate may know: row length, vocabulary, files
-                    /train/rows_00000.bin uint16 [N, context + 1], shuffled
-                    /validation/rows.bin  the same, never shown to a candidate
-                    /tokenizer/           ranks.tiktoken, tokenizer.json, token_bytes*.npy
+DIR/<dataset-id>/manifest.json        source, counts, sha256 of every file, data_hash over them
+                /train/train.json     what a candidate may know: row length, vocabulary, files
+                /train/rows_00000.bin uint16 [N, context + 1], shuffled
+                /validation/rows.bin  the same, never shown to a candidate
+                /tokenizer/           ranks.tiktoken, tokenizer.json, token_bytes*.npy
 """
 
 import hashlib
@@ -82,7 +82,7 @@ def open_dataset(folder: Path) -> Dataset:
     path = folder / MANIFEST
     if not path.is_file():
         raise DatasetNotFoundError(
-            f"{folder} holds no prepared data set; run `python -m trainer.data prepare --data {folder.parent}`"
+            f"{folder} holds no prepared data set; run `autoresearch prepare --data {folder.parent}`"
         )
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
@@ -116,7 +116,9 @@ def find_dataset(data_folder: Path, data_hash: str) -> Dataset:
         if dataset.manifest.data_hash == data_hash:
             return dataset
     known = ", ".join(f"{d.manifest.dataset_id}={d.manifest.data_hash[:12]}" for d in datasets) or "none"
-    raise DatasetNotFoundError(f"no data set with data_hash {data_hash[:12]} below {data_folder}; at hand: {known}")
+    raise DatasetNotFoundError(
+        f"no data set with data_hash {data_hash[:12]} below {data_folder}; at hand: {known}"
+    )
 
 
 def hash_file(path: Path) -> str:

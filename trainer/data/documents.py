@@ -50,7 +50,9 @@ def without_duplicates(documents: Iterable[Document]) -> Iterator[Document]:
             yield document
 
 
-def draw_validation(documents: Iterable[Document], validation_bytes: int, most: float = 0.2) -> frozenset[str]:
+def draw_validation(
+    documents: Iterable[Document], validation_bytes: int, most: float = 0.2
+) -> frozenset[str]:
     """Content hashes of the documents that validate: the eligible ones of smallest hash.
 
     validation_bytes is how much text validation should have; it never takes more than the share

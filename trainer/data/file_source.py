@@ -63,20 +63,26 @@ def read_parquet(path: Path) -> Iterator[str]:
     try:
         table = pyarrow.parquet.ParquetFile(path)
         if "text" not in table.schema_arrow.names:
-            raise CorpusUnreadableError(f"{path} has no column `text`; its columns are {table.schema_arrow.names}")
+            raise CorpusUnreadableError(
+                f"{path} has no column `text`; its columns are {table.schema_arrow.names}"
+            )
         for group in range(table.num_row_groups):
             for text in table.read_row_group(group, columns=["text"])["text"].to_pylist():
                 if text:
                     yield text
     except (OSError, pyarrow.ArrowException) as error:
-        raise CorpusUnreadableError(f"{path} is not a readable parquet file ({error}); delete it or fetch it again") from error
+        raise CorpusUnreadableError(
+            f"{path} is not a readable parquet file ({error}); delete it or fetch it again"
+        ) from error
 
 
 def _text_field(path: Path, number: int, line: str) -> str:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise CorpusUnreadableError(f"{path}:{number} is not JSON ({error}); fix or remove the line") from error
+        raise CorpusUnreadableError(
+            f"{path}:{number} is not JSON ({error}); fix or remove the line"
+        ) from error
     text = record.get("text") if isinstance(record, dict) else None
     if not isinstance(text, str):
         raise CorpusUnreadableError(f"{path}:{number} has no string field `text`")

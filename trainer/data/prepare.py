@@ -19,7 +19,12 @@ import numpy.typing as npt
 
 from trainer.data.dataset import MANIFEST, Dataset, Manifest, combined_hash, hash_file, open_dataset
 from trainer.data.documents import Corpus, Document, draw_validation, without_duplicates
-from trainer.data.errors import CorpusTooSmallError, DataDiskFullError, DatasetCorruptError, DatasetNotFoundError
+from trainer.data.errors import (
+    CorpusTooSmallError,
+    DataDiskFullError,
+    DatasetCorruptError,
+    DatasetNotFoundError,
+)
 from trainer.data.packing import pack_rows, split_long
 from trainer.data.rows import spool_rows, write_sample, write_shuffled
 from trainer.data.tokenizer import Tokenizer, train_tokenizer
@@ -48,7 +53,9 @@ class Request:
 
     def __post_init__(self) -> None:
         if not 512 <= self.vocab_size <= LARGEST_VOCABULARY:
-            raise ValueError(f"vocab_size must be 512 to {LARGEST_VOCABULARY} (rows are uint16), not {self.vocab_size}")
+            raise ValueError(
+                f"vocab_size must be 512 to {LARGEST_VOCABULARY} (rows are uint16), not {self.vocab_size}"
+            )
         if self.packing not in ("crop", "split"):
             raise ValueError(f"packing must be crop or split, not {self.packing!r}")
         if self.context_length < 8 or self.validation_tokens < self.context_length:
@@ -60,7 +67,9 @@ class Request:
         return self.context_length + 1
 
 
-def prepare(corpus: Corpus, request: Request, data_folder: Path, progress: Progress = lambda _s, _f: None) -> Dataset:
+def prepare(
+    corpus: Corpus, request: Request, data_folder: Path, progress: Progress = lambda _s, _f: None
+) -> Dataset:
     """Returns the data set for this request, made now if it is not there.
 
     progress(stage, fraction) is called with stages split, tokenizer, rows, finish. Raises
@@ -81,13 +90,16 @@ def prepare(corpus: Corpus, request: Request, data_folder: Path, progress: Progr
         remove_abandoned(data_folder, dataset_id)
         for name in ("train", "validation", "tokenizer"):
             (partial / name).mkdir(parents=True, exist_ok=True)
-        manifest = _build(corpus, request, partial, dataset_id, request_hash, str(description["source"]), progress)
+        manifest = _build(
+            corpus, request, partial, dataset_id, request_hash, str(description["source"]), progress
+        )
         write_synced(partial / MANIFEST, manifest.to_json())
         return publish(partial, target, request_hash)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataDiskFullError(
-                f"no space left below {data_folder} while preparing {dataset_id}; free some or choose another --data"
+                f"no space left below {data_folder} while preparing {dataset_id};"
+                " free some or choose another --data"
             ) from error
         raise
     finally:
@@ -144,7 +156,9 @@ def _build(
     spool = folder / "spool.bin"
     if request.packing == "split":  # rows follow documents: draw from all, not the first few documents
         spool_rows(rows, spool)
-        validation_rows = write_sample(spool, request.row_length, folder / "validation" / "rows.bin", most, request.seed)
+        validation_rows = write_sample(
+            spool, request.row_length, folder / "validation" / "rows.bin", most, request.seed
+        )
     else:
         validation_rows = spool_rows(rows, folder / "validation" / "rows.bin", most)
     progress("rows", 0.1)
@@ -210,14 +224,18 @@ class _Counter:
             yield document
 
 
-def _rows(documents: Iterable[Document], tokenizer: Tokenizer, request: Request) -> Iterator[npt.NDArray[np.uint16]]:
+def _rows(
+    documents: Iterable[Document], tokenizer: Tokenizer, request: Request
+) -> Iterator[npt.NDArray[np.uint16]]:
     encoded = encode(documents, tokenizer, request.threads)
     if request.packing == "split":
         encoded = split_long(encoded, tokenizer.bos, request.row_length)
     return pack_rows(encoded, request.row_length)
 
 
-def encode(documents: Iterable[Document], tokenizer: Tokenizer, threads: int) -> Iterator[npt.NDArray[np.uint16]]:
+def encode(
+    documents: Iterable[Document], tokenizer: Tokenizer, threads: int
+) -> Iterator[npt.NDArray[np.uint16]]:
     """Yields each document as BOS and its tokens, uint16."""
     batch: list[str] = []
     for text in chain((d.text for d in documents), (None,)):

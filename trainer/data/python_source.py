@@ -68,7 +68,9 @@ class PythonCorpus:
 def walk_text_files(root: Path) -> Iterator[Path]:
     """Yields the text files below root, without caches and without package metadata."""
     for folder, folders, files in os.walk(root):
-        folders[:] = [f for f in folders if f != "__pycache__" and not f.endswith((".dist-info", ".egg-info"))]
+        folders[:] = [
+            f for f in folders if f != "__pycache__" and not f.endswith((".dist-info", ".egg-info"))
+        ]
         for name in files:
             if name.endswith(SUFFIXES):
                 yield Path(folder) / name

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from trainer.data.errors import CorpusTooSmallError, DatasetCorruptError
 
 if TYPE_CHECKING:
-    import tiktoken
+    pass
 
 # GPT-4's pattern with at most two digits a piece: three would waste entries of a small vocabulary.
 SPLIT_PATTERN = (
@@ -112,7 +112,9 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raw = (folder / RANKS_FILE).read_bytes()
         description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise DatasetCorruptError(f"{folder} holds no readable tokenizer ({error}); prepare it again") from error
+        raise DatasetCorruptError(
+            f"{folder} holds no readable tokenizer ({error}); prepare it again"
+        ) from error
     if hashlib.sha256(raw).hexdigest() != description.get("ranks_sha256"):
         raise DatasetCorruptError(f"{folder / RANKS_FILE} differs from its recorded hash; prepare it again")
     return Tokenizer(dict(_parse_ranks(raw)))

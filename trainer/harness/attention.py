@@ -73,14 +73,15 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, plan:
 
         left = -1 if window >= plan.length - 1 else window
         answer = flash_attn_func(q, k, v, causal=True, window_size=(left, 0))
-        return answer[0] if isinstance(answer, tuple) else answer
+        out: torch.Tensor = answer[0] if isinstance(answer, tuple) else answer
+        return out
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     if plan.backend == "flex":
         from torch.nn.attention.flex_attention import flex_attention
 
-        out = flex_attention(q, k, v, block_mask=plan.blocks[window])
-        assert isinstance(out, torch.Tensor)
-        return out.transpose(1, 2)
+        mixed = flex_attention(q, k, v, block_mask=plan.blocks[window])
+        assert isinstance(mixed, torch.Tensor)
+        return mixed.transpose(1, 2)
     if window >= plan.length - 1 and plan.documents is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
     mask = dense_mask(plan.length, window, plan.documents, q.device)

@@ -33,8 +33,8 @@ class BudgetClock:
             raise ContractError("a budget by flops needs flops_per_token")
         if budget.kind != "time" and self.steps_in_all < 1:
             raise ContractError(
-                f"the budget of {budget.amount:.4g} {budget.kind} is smaller than one step of {step_tokens} tokens;"
-                " lower TOTAL_BATCH_SIZE"
+                f"the budget of {budget.amount:.4g} {budget.kind} is smaller than one step"
+                f" of {step_tokens} tokens; lower TOTAL_BATCH_SIZE"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""`python train.py`: one experiment from a shell, with the data found or made and the score computed apart."""
+"""`python train.py`: one experiment from a shell, with data found or made and a score computed apart."""
 
 import argparse
 import json
@@ -45,7 +45,9 @@ def run_by_hand(train_py: str, arguments: list[str] | None = None) -> int:
     return 0
 
 
-def summary_values(figures: dict[str, Any], val_bpb: float, total_seconds: float) -> dict[str, float | int | None]:
+def summary_values(
+    figures: dict[str, Any], val_bpb: float, total_seconds: float
+) -> dict[str, float | int | None]:
     """The summary's values from a checkpoint's facts and the evaluator's score."""
     mfu = figures.get("mfu")
     return {
@@ -88,7 +90,9 @@ def _find_or_make_data(options: argparse.Namespace, preset: Preset) -> Path | No
     return Path(json.loads(done.stdout.splitlines()[-1])["folder"]).resolve()
 
 
-def _score(train_py: Path, checkpoint: Path, dataset: Path, options: argparse.Namespace) -> dict[str, Any] | None:
+def _score(
+    train_py: Path, checkpoint: Path, dataset: Path, options: argparse.Namespace
+) -> dict[str, Any] | None:
     command = [sys.executable, "-m", "trainer.evaluation_plain", str(train_py), str(checkpoint), str(dataset)]
     command += ["--json", "--device", options.device, "--threads", str(options.threads)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -101,7 +105,9 @@ def _score(train_py: Path, checkpoint: Path, dataset: Path, options: argparse.Na
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train.py", description="Trains and scores this file once.")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of data sets, or one data set")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="folder of data sets, or one data set"
+    )
     parser.add_argument("--source", default="python", help="what to prepare when there is no data yet")
     parser.add_argument("--preset", choices=sorted(PRESETS), help="data and budget (default: by device)")
     parser.add_argument("--seed", type=int, default=42)

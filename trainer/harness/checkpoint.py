@@ -13,7 +13,6 @@ from trainer.harness.checkpoint_names import DESCRIPTION_FILE, WEIGHTS_FILE
 from trainer.harness.failures import ContractError
 
 
-
 def save_checkpoint(folder: Path, model: torch.nn.Module, config: Mapping[str, Any], **facts: object) -> Path:
     """Writes both files atomically, the description last, and returns its path.
 

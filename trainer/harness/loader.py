@@ -46,7 +46,9 @@ def open_train_rows(folder: Path) -> TrainRows:
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise ContractError(f"{folder} is not the train folder of a prepared data set: {error}") from error
     if size != rows.count * (rows.context_length + 1) * 2:
-        raise ContractError(f"{folder} has {size} bytes of rows, {rows.count} rows are stated: prepare it again")
+        raise ContractError(
+            f"{folder} has {size} bytes of rows, {rows.count} rows are stated: prepare it again"
+        )
     return rows
 
 
@@ -63,7 +65,8 @@ class TokenLoader:
     ) -> None:
         if rows.count < batch_rows * world:
             raise ContractError(
-                f"the data set has {rows.count} rows, one batch takes {batch_rows * world}: lower DEVICE_BATCH_SIZE"
+                f"the data set has {rows.count} rows, one batch takes {batch_rows * world}:"
+                " lower DEVICE_BATCH_SIZE"
             )
         self.epoch = 1
         self.checksum = 0

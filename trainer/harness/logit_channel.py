@@ -140,7 +140,9 @@ class LogitServer:
         """Answers until END or a closed pipe. Exceptions of answer propagate to the caller."""
         while True:
             try:
-                magic, batch, length, flags, offset = HEADER.unpack(read_exactly(self._request, HEADER.size, None))
+                magic, batch, length, flags, offset = HEADER.unpack(
+                    read_exactly(self._request, HEADER.size, None)
+                )
             except ChannelError:
                 return
             if magic != MAGIC or flags & END:

@@ -32,7 +32,9 @@ def main(arguments: list[str]) -> int:
     server = LogitServer(options.request_fd, reply_fd, memory)
     prepare_threads(options.threads)
     try:
-        model, device, vocabulary = load_model(options.train_py, options.checkpoint, options.device, options.threads)
+        model, device, vocabulary = load_model(
+            options.train_py, options.checkpoint, options.device, options.threads
+        )
         server.ready(vocabulary)
         server.serve(lambda tokens: compute_logits(model, tokens, device, vocabulary))
     except Exception as error:
@@ -81,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--request-fd", type=int, default=0)
     parser.add_argument("--reply-fd", type=int, default=1)
-    parser.add_argument("--memory-fd", type=int, default=-1, help="-1: tokens and logits go through the pipes")
+    parser.add_argument(
+        "--memory-fd", type=int, default=-1, help="-1: tokens and logits go through the pipes"
+    )
     parser.add_argument("--memory-bytes", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)

