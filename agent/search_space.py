@@ -1,0 +1,95 @@
+"""What may be changed in the hyperparameter block: one table of types, limits and search ranges.
+
+`low` and `high` are hard limits: a value outside is refused before a run is spent on it. `search_low`
+and `search_high` are where the keyless search looks (the limits when left out). Log scale is for
+quantities whose effect is proportional: rates, sizes, decays. A name that is not in the table may still
+be set by hand; it then keeps the type of its present value, and search leaves it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Value = int | float | str | bool | tuple[float, ...]
+Kind = Literal["int", "float", "power_of_two", "choice", "pattern", "switch", "betas"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One name of the block. `zero` allows exactly 0 beside a logarithmic range (a decay that is off)."""
+
+    name: str
+    kind: Kind
+    low: float = 0.0
+    high: float = 0.0
+    search_low: float | None = None
+    search_high: float | None = None
+    log: bool = False
+    zero: bool = False
+    step: int = 1
+    choices: tuple[int | str, ...] = ()
+    searched: bool = True
+
+    @property
+    def search_range(self) -> tuple[float, float]:
+        low = self.low if self.search_low is None else self.search_low
+        high = self.high if self.search_high is None else self.search_high
+        return low, high
+
+
+def _table(*parameters: Parameter) -> Mapping[str, Parameter]:
+    return MappingProxyType({parameter.name: parameter for parameter in parameters})
+
+
+PARAMETERS: Mapping[str, Parameter] = _table(
+    # Shape. Context length and vocabulary belong to the data, not to the candidate.
+    Parameter("DEPTH", "int", 1, 64, 2, 14),
+    Parameter("ASPECT_RATIO", "int", 8, 256, 16, 112, step=8),
+    Parameter("HEAD_DIM", "choice", choices=(32, 64, 128), searched=False),
+    Parameter("WINDOW_PATTERN", "pattern", 1, 64, choices=("L", "SL", "SSL", "SSSL", "SSSSL")),
+    Parameter("SHORT_WINDOW_DIVISOR", "power_of_two", 1, 64, 2, 16),
+    Parameter("MLP_RATIO", "int", 1, 16, 2, 6),
+    Parameter("MLP_ACTIVATION", "choice", choices=("relu2", "gelu", "silu")),
+    # Batch. The device batch only decides what fits in memory, so search leaves it alone.
+    Parameter("TOTAL_BATCH_SIZE", "power_of_two", 2**8, 2**23, log=True),
+    Parameter("DEVICE_BATCH_SIZE", "int", 1, 1024, searched=False),
+    # Rates.
+    Parameter("EMBEDDING_LR", "float", 0.0, 20.0, 0.1, 3.0, log=True),
+    Parameter("UNEMBEDDING_LR", "float", 0.0, 2.0, 5e-4, 0.05, log=True),
+    Parameter("MATRIX_LR", "float", 0.0, 2.0, 0.005, 0.2, log=True),
+    Parameter("SCALAR_LR", "float", 0.0, 20.0, 0.05, 3.0, log=True),
+    Parameter("NGRAM_LR", "float", 0.0, 20.0, 0.05, 3.0, log=True),
+    # Decay.
+    Parameter("WEIGHT_DECAY", "float", 0.0, 10.0, 0.01, 1.0, log=True, zero=True),
+    Parameter("EMBEDDING_WD", "float", 0.0, 1.0, 1e-4, 0.02, log=True, zero=True),
+    Parameter("VE_WD", "float", 0.0, 1.0, 1e-4, 0.03, log=True, zero=True),
+    Parameter("LM_HEAD_WD", "float", 0.0, 1.0, 1e-4, 0.1, log=True, zero=True),
+    # Moments.
+    Parameter("ADAM_BETAS", "betas", 0.0, 0.99999),
+    Parameter("MUON_MOMENTUM_START", "float", 0.0, 0.999, searched=False),
+    Parameter("MUON_MOMENTUM", "float", 0.0, 0.999, 0.85, 0.98),
+    Parameter("MUON_ITERATIONS", "int", 1, 5, searched=False),
+    Parameter("NORMUON", "switch"),
+    Parameter("NORMUON_BETA2", "float", 0.0, 0.9999, searched=False),
+    Parameter("MUON_MOMENTUM_STEPS", "int", 1, 100_000, 20, 600, log=True),
+    # Schedule.
+    Parameter("WARMUP_RATIO", "float", 0.0, 0.9, 0.0, 0.1),
+    Parameter("WARMDOWN_RATIO", "float", 0.0, 1.0, 0.2, 1.0),
+    Parameter("FINAL_LR_FRAC", "float", 0.0, 1.0, 0.0, 0.2),
+    # Initial values and constants of the model.
+    Parameter("ROPE_BASE", "float", 10.0, 1e8, 1e3, 1e6, log=True),
+    Parameter("INIT_SCALE", "float", 1e-3, 10.0, 0.3, 1.5, log=True),
+    Parameter("X0_LAMBDA_INIT", "float", -2.0, 2.0, 0.0, 0.3),
+    Parameter("RESID_LAMBDA_INIT", "float", 0.0, 2.0, 0.8, 1.2),
+    Parameter("SOFTCAP", "float", 0.0, 1000.0, 8.0, 40.0, log=True),
+    # Structure: what the template lets a name switch.
+    Parameter("WEBER_MODE", "choice", choices=("off", "raw", "normalized")),
+    Parameter("WEBER_C_SQ", "float", 1e-6, 1e6, 0.25, 16.0, log=True),
+    Parameter("VALUE_EMBEDDINGS", "switch"),
+    Parameter("QK_NORM", "switch"),
+    Parameter("DOCUMENT_MASK", "switch"),
+    Parameter("HEAD_GATES", "switch"),
+)
