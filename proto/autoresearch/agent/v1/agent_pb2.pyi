@@ -577,6 +577,7 @@ class Session(_message.Message):
     DEVICE_CLASS_FIELD_NUMBER: _builtins.int
     ENTROPY_SOURCE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     state: Global___SessionState.ValueType
     lab: _builtins.str
@@ -598,6 +599,8 @@ class Session(_message.Message):
     output_tokens: _builtins.int
     device_class: _builtins.str
     entropy_source: _builtins.str
+    last_sequence: _builtins.int
+    """Of the newest event: watch after it to see only what is new."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -629,10 +632,11 @@ class Session(_message.Message):
         device_class: _builtins.str = ...,
         entropy_source: _builtins.str = ...,
         limits: Global___Limits | None = ...,
+        last_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_val_bpb", b"_baseline_val_bpb", "_best_val_bpb", b"_best_val_bpb", "_noise_sigma", b"_noise_sigma", "baseline_val_bpb", b"baseline_val_bpb", "best_val_bpb", b"best_val_bpb", "end_time", b"end_time", "limits", b"limits", "noise_sigma", b"noise_sigma", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_val_bpb", b"_baseline_val_bpb", "_best_val_bpb", b"_best_val_bpb", "_noise_sigma", b"_noise_sigma", "baseline_val_bpb", b"baseline_val_bpb", "best_val_bpb", b"best_val_bpb", "cost_usd", b"cost_usd", "device_class", b"device_class", "end_time", b"end_time", "entropy_source", b"entropy_source", "input_tokens", b"input_tokens", "kept_count", b"kept_count", "lab", b"lab", "limits", b"limits", "model", b"model", "noise_sigma", b"noise_sigma", "output_tokens", b"output_tokens", "proposal_count", b"proposal_count", "provider", b"provider", "run_count", b"run_count", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stop_detail", b"stop_detail", "stop_reason", b"stop_reason", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_val_bpb", b"_baseline_val_bpb", "_best_val_bpb", b"_best_val_bpb", "_noise_sigma", b"_noise_sigma", "baseline_val_bpb", b"baseline_val_bpb", "best_val_bpb", b"best_val_bpb", "cost_usd", b"cost_usd", "device_class", b"device_class", "end_time", b"end_time", "entropy_source", b"entropy_source", "input_tokens", b"input_tokens", "kept_count", b"kept_count", "lab", b"lab", "last_sequence", b"last_sequence", "limits", b"limits", "model", b"model", "noise_sigma", b"noise_sigma", "output_tokens", b"output_tokens", "proposal_count", b"proposal_count", "provider", b"provider", "run_count", b"run_count", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stop_detail", b"stop_detail", "stop_reason", b"stop_reason", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_val_bpb: _TypeAlias = _typing.Literal["baseline_val_bpb"]  # noqa: Y015
     _WhichOneofArgType__baseline_val_bpb: _TypeAlias = _typing.Literal["_baseline_val_bpb", b"_baseline_val_bpb"]  # noqa: Y015
