@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from memoryd.ordering import best_first
+
 K1 = 1.2
 B = 0.75
 CALIBRATION_TERMS = 50
@@ -118,7 +120,7 @@ class Bm25Index:
             return []
         hit_slots = np.flatnonzero((largest > 0) & (np.frombuffer(self._live, dtype=np.uint8) == 1))
         ids = np.frombuffer(self._ids, dtype=np.int64)
-        best = _best_first(scores[hit_slots], ids[hit_slots], limit)
+        best = best_first(scores[hit_slots], ids[hit_slots], limit)
         return [
             Bm25Hit(
                 int(ids[slot]),
@@ -128,6 +130,11 @@ class Bm25Index:
             )
             for slot in hit_slots[best]
         ]
+
+    def idf(self, term: str) -> float:
+        """How telling a term is; the value of a term that nobody holds where nobody holds it."""
+        posting = self._postings.get(term)
+        return self._idf(posting.live if posting is not None else 0)
 
     def calibrate(self) -> Calibration:
         """Alpha and beta from the scores of the 50 most frequent terms; (1, 0) under two memories."""
@@ -152,11 +159,12 @@ class Bm25Index:
     def _term_scores(
         self, holders: int, counts: NDArray[np.int64], lengths: NDArray[np.float64], mean_length: float
     ) -> NDArray[np.float64]:
-        total = len(self._slots)
-        idf = max(0.0, math.log((total - holders + 0.5) / (holders + 0.5) + 1))
         scaled = K1 * (1 - B + B * lengths / max(mean_length, 1.0))
-        result: NDArray[np.float64] = idf * counts * (K1 + 1) / (counts + scaled)
+        result: NDArray[np.float64] = self._idf(holders) * counts * (K1 + 1) / (counts + scaled)
         return result
+
+    def _idf(self, holders: int) -> float:
+        return max(0.0, math.log((len(self._slots) - holders + 0.5) / (holders + 0.5) + 1))
 
     def _compact(self) -> None:
         """Drops the slots of removed memories."""
@@ -183,18 +191,6 @@ class _Posting:
 
     def views(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return np.frombuffer(self.slots, dtype=np.int64), np.frombuffer(self.counts, dtype=np.int64)
-
-
-def _best_first(scores: NDArray[np.float64], ids: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:
-    """Positions of the `limit` highest scores, ties by ascending id."""
-    if limit is not None and limit < scores.size:
-        if limit <= 0:
-            return np.zeros(0, dtype=np.int64)
-        edge = np.partition(scores, scores.size - limit)[scores.size - limit]
-        chosen = np.flatnonzero(scores >= edge)
-        order = np.lexsort((ids[chosen], -scores[chosen]))[:limit]
-        return chosen[order]
-    return np.lexsort((ids, -scores))
 
 
 def _sigmoid(value: float) -> float:

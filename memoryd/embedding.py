@@ -30,8 +30,8 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str]) -> Matrix:
         """One row of float32 for each text, shape [len(texts), dimension], in order; unit length where known.
 
-        The same text gives the same vector (to rounding) whatever stands beside it in the batch. A text without any
-        known word gives zeros. Never blocks the event loop for long.
+        The same text gives the same vector (to rounding) whatever stands beside it in the batch. A text
+        without any known word gives zeros. Never blocks the event loop for long.
         Raises UnavailableError (EMBEDDER_UNAVAILABLE) when no vector can be had.
         """
 
