@@ -6,7 +6,7 @@ FROM ${BASE_IMAGE} AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 ca-certificates \
- && rm -rf /var/lib/apt/lists/* \
+ && apt-get clean && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 lab && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent lab \
  && install -d -o lab -g lab -m 0750 /state /secrets
 # Named volumes take owner and mode of the folder they cover at their first use.
@@ -29,7 +29,8 @@ COPY entropyd entropyd
 COPY memoryd/__init__.py memoryd/__init__.py
 COPY trainer/__init__.py trainer/__init__.py
 COPY agent/__init__.py agent/__init__.py
-RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[entropyd,rtlsdr]"
+RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[entropyd,rtlsdr]" \
+ && find /opt/venv -type d -name tests -path '*/numpy/*' -prune -exec rm -rf {} +
 
 FROM build AS build-memoryd
 COPY memoryd memoryd
@@ -61,11 +62,11 @@ RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[agent,anthropic,openai,g
 
 # Makes tokens into volumes at the first `up`; needs root for ownership only, and no network.
 FROM base AS init
-COPY --chmod=0755 .ci/compose-init /usr/local/bin/compose-init
+COPY .ci/compose-init /usr/local/bin/compose-init
 ENTRYPOINT ["/usr/local/bin/compose-init"]
 
 FROM base AS relay
-RUN apt-get update && apt-get install -y --no-install-recommends socat && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends socat && apt-get clean && rm -rf /var/lib/apt/lists/*
 USER lab
 ENTRYPOINT ["socat"]
 
@@ -87,14 +88,14 @@ FROM base AS trainer
 ARG TORCH_BUILD=cpu
 RUN apt-get update && apt-get install -y --no-install-recommends bubblewrap \
       $(if [ "$TORCH_BUILD" = cuda ]; then echo gcc libc6-dev python3-dev; fi) \
- && rm -rf /var/lib/apt/lists/* && install -d -o lab -g lab -m 0750 /data
+ && apt-get clean && rm -rf /var/lib/apt/lists/* && install -d -o lab -g lab -m 0750 /data
 COPY --from=build-trainer /opt/venv /opt/venv
 USER lab
 EXPOSE 50053 9464
 ENTRYPOINT ["trainerd"]
 
 FROM base AS agent
-RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/* \
+RUN apt-get update && apt-get install -y --no-install-recommends git && apt-get clean && rm -rf /var/lib/apt/lists/* \
  && install -d -o lab -g lab -m 0750 /lab
 COPY --from=build-agent /opt/venv /opt/venv
 USER lab
