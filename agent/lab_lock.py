@@ -34,7 +34,7 @@ class LabLock:
             file.close()
             holder = _describe(read_holder(self._path.parent))
             raise FailedPreconditionError(
-                f"the lab {self._path.parent.parent} is in use by {holder}: stop that one first, or talk to it",
+                f"the lab {self._path.parent.parent} is in use by {holder}: stop that one or talk to it",
                 reason="LAB_LOCKED",
             )
         try:

@@ -78,6 +78,15 @@ class LedgerRuns:
         )
         return found[0] if found else None
 
+    def usable_of_source(self, session_id: str, source_hash: str) -> list[RunRecord]:
+        return _all(
+            self._database.rows(
+                "SELECT fields FROM runs WHERE session_id=? AND source_hash=? AND usable=1 ORDER BY rowid",
+                session_id,
+                source_hash,
+            )
+        )
+
     def all(self, session_id: str) -> list[RunRecord]:
         return _all(
             self._database.rows("SELECT fields FROM runs WHERE session_id=? ORDER BY rowid", session_id)

@@ -116,7 +116,8 @@ class SessionTotals:
 class ProposalRecord:
     """One row of the ledger. Number 0 is the baseline. Scores are bits per byte, memory is in 10^9 bytes.
 
-    `commit` is the proposal's own once it was kept, else its parent's.
+    `commit` is the proposal's own once it was kept, else its parent's. `seed_block` says which seeds its
+    pairs run on (agent/seed_plan.py).
     """
 
     session_id: str
@@ -132,6 +133,7 @@ class ProposalRecord:
     hyperparameters: Mapping[str, object] = field(default_factory=dict)
     edits_code: bool = False
     simpler: bool = False
+    seed_block: int = 0
     token: str = ""
     verdict: Verdict | None = None
     reason: str = ""

@@ -1,0 +1,149 @@
+"""Finds proposals that were tried before: by program, by hyperparameter vector, by text of the edit. Pure."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+NEAR_RATIO = 0.02  # two values this close (relative) are the same to an experiment
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A program that was measured, or is being measured, under a number.
+
+    Hashes: `fingerprint` of the whole program, `rest` without the hyperparameters' values, `shape` without
+    the names that the program made up.
+    """
+
+    number: int
+    fingerprint: str
+    rest: str
+    shape: str
+    hyperparameters: Mapping[str, object]
+    edits_code: bool
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Which earlier proposal, and in what way it is the same."""
+
+    number: int
+    how: str
+
+
+def fingerprint(source: str) -> str:
+    """SHA-256 of the program: comments, layout and docstrings do not count. A file that does not parse
+    counts by its text."""
+    return hashlib.sha256(_plain(source).encode()).hexdigest()
+
+
+def rest_fingerprint(source: str, names: Iterable[str]) -> str:
+    """As `fingerprint`, of the program without the values of the named top-level assignments."""
+    wanted = set(names)
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return fingerprint(source)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            if node.targets[0].id in wanted:
+                node.value = ast.Constant(None)
+    _strip_docstrings(tree)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def describe_tried(
+    number: int, source: str, hyperparameters: Mapping[str, object], edits_code: bool
+) -> Tried:
+    """What `find_repeat` needs of a program."""
+    rest = rest_fingerprint(source, hyperparameters)
+    shape = hashlib.sha256(_nameless(source).encode()).hexdigest()
+    return Tried(number, fingerprint(source), rest, shape, hyperparameters, edits_code)
+
+
+def find_repeat(candidate: Tried, tried: Sequence[Tried]) -> Repeat | None:
+    """The earlier proposal that this one repeats, exactly or so nearly that only noise would differ."""
+    for other in tried:
+        if other.fingerprint == candidate.fingerprint:
+            return Repeat(other.number, "the same program")
+    for other in tried:
+        if other.rest == candidate.rest and _near(candidate.hyperparameters, other.hyperparameters):
+            return Repeat(other.number, f"the same code, every value within {NEAR_RATIO:.0%}")
+    if candidate.edits_code:
+        for other in tried:
+            if other.shape == candidate.shape:
+                return Repeat(other.number, "the same code but for names and wording")
+    return None
+
+
+def diff_text(before: str, after: str) -> str:
+    """Unified diff of two versions of train.py; empty when they are equal."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), "a/train.py", "b/train.py"
+    )
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
+
+
+def _near(first: Mapping[str, object], second: Mapping[str, object]) -> bool:
+    return first.keys() == second.keys() and all(_near_value(first[name], second[name]) for name in first)
+
+
+def _near_value(first: object, second: object) -> bool:
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(_near_value, first, second))
+    if isinstance(first, bool) or isinstance(second, bool) or isinstance(first, str):
+        return first == second
+    if isinstance(first, int) and isinstance(second, int):
+        return first == second  # a layer more is no small change
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return math.isclose(first, second, rel_tol=NEAR_RATIO, abs_tol=0.0)
+    return first == second
+
+
+def _nameless(source: str) -> str:
+    """The program with every name that it made up replaced by its place, and floats rounded."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return source
+    _strip_docstrings(tree)
+    order: dict[str, str] = {}
+    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not _loads(node)}
+    bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in bound and not node.id.isupper():
+            node.id = order.setdefault(node.id, f"v{len(order)}")
+        elif isinstance(node, ast.arg):
+            node.arg = order.setdefault(node.arg, f"v{len(order)}")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, float):
+            node.value = float(f"{node.value:.2g}")
+    return ast.dump(tree)
+
+
+def _loads(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Load)
+
+
+def _plain(source: str) -> str:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return source
+    _strip_docstrings(tree)
+    return ast.unparse(tree)
+
+
+def _strip_docstrings(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                if isinstance(first.value.value, str):
+                    node.body[:1] = [ast.Pass()] if len(node.body) == 1 else []

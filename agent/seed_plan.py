@@ -1,0 +1,36 @@
+"""Which seeds a proposal's pairs run on. Pure.
+
+Seeds come in blocks. All proposals against one incumbent share a block, so that the incumbent's run on a
+seed serves several of them. A new incumbent gets a new block: it is measured again on seeds that had no
+part in choosing it. After `RENEW_AFTER` proposals a block is renewed as well, so that no luck of the
+incumbent lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.records import ProposalRecord
+from agent.verdict import Verdict
+
+BLOCK_SIZE = 16
+RENEW_AFTER = 12
+
+
+def block_of_next(proposals: Iterable[ProposalRecord]) -> int:
+    """The block of the next proposal, from all earlier ones, oldest first; the baseline's is block 0."""
+    block = used = 0
+    for proposal in proposals:
+        if proposal.number == 0 or proposal.verdict is Verdict.REFUSED:
+            continue
+        used += 1
+        if proposal.is_commit or used >= RENEW_AFTER:
+            block, used = block + 1, 0
+    return block
+
+
+def seed_index(block: int, position: int) -> int:
+    """Index into the session's seeds. Raises ValueError outside the block."""
+    if not 0 <= position < BLOCK_SIZE:
+        raise ValueError(f"a block has {BLOCK_SIZE} seeds, so there is no position {position}")
+    return block * BLOCK_SIZE + position
