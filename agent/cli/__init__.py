@@ -1,0 +1,62 @@
+"""The command `autoresearch`: errors become one line on stderr and a documented exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import traceback
+
+from agent.cli.console import print_error
+from agent.cli.exit_codes import ExitCode, exit_code
+from services.errors import ServiceError
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Runs one command and answers its exit code."""
+    try:
+        from agent.cli.application import application
+
+        application(args=arguments, prog_name="autoresearch")
+        return ExitCode.OK
+    except ServiceError as error:
+        print_error(str(error))
+        return exit_code(error)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.FAILED
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return ExitCode.FAILED
+    except OSError as error:
+        print_error(_explain(error))
+        return ExitCode.FULL if error.errno in (28, 122) else ExitCode.FAILED
+    except Exception as error:
+        print_error(f"internal error ({type(error).__name__}); details are in {_keep_traceback()}")
+        return ExitCode.INTERNAL
+
+
+def _explain(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _keep_traceback() -> str:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="autoresearch-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(traceback.format_exc())
+        return file.name
+
+
+def _forget_stdout() -> None:
+    # The reader of the pipe is gone; without this the interpreter complains once more when it ends.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

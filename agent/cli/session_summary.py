@@ -1,0 +1,82 @@
+"""What a session came to: a table, what was kept and why, the noise floor, and how to go on."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+
+from autoresearch.agent.v1 import agent_pb2 as pb
+from rich.console import Console
+
+from agent.cli.console import one_line
+from agent.cli.session_json import proposal_dict, session_dict
+from agent.cli.session_text import difference_text, proposal_table, score_text, stop_text
+
+KEPT = (pb.VERDICT_KEEP, pb.VERDICT_EQUIVALENT)
+
+
+def summary_dict(session: pb.Session, proposals: list[pb.Proposal], interrupted: bool) -> dict[str, object]:
+    """The last line of `run --json`."""
+    return {
+        "type": "summary",
+        "interrupted": interrupted,
+        "session": session_dict(session),
+        "proposals": [proposal_dict(proposal) for proposal in proposals],
+    }
+
+
+def print_summary(console: Console, session: pb.Session, proposals: list[pb.Proposal]) -> None:
+    console.print()
+    console.print(proposal_table(proposals))
+    console.print()
+    for line in summary_lines(session, proposals):
+        console.print(line)
+
+
+def summary_lines(session: pb.Session, proposals: list[pb.Proposal]) -> list[str]:
+    """Below the table, one fact a line."""
+    lines = []
+    if session.HasField("baseline_val_bpb"):
+        best = session.best_val_bpb if session.HasField("best_val_bpb") else session.baseline_val_bpb
+        gain = session.baseline_val_bpb - best
+        lines.append(
+            f"Baseline {score_text(session.baseline_val_bpb)}, best {score_text(best)} bits per byte"
+            + (f" ({gain:.4f} better)" if gain > 0 else " (no improvement yet)")
+        )
+    if session.HasField("noise_sigma"):
+        lines.append(
+            f"Noise floor: a paired difference varies by {session.noise_sigma:.4f} bits per byte (one sigma) "
+            "without any change; smaller gains are not believed from one pair"
+        )
+    kept = [proposal for proposal in proposals if proposal.verdict in KEPT and proposal.number > 0]
+    lines.append(
+        f"Kept: {len(kept)} of {max(0, len(proposals) - 1)} proposals, {session.run_count} training runs"
+    )
+    for proposal in kept:
+        lines.append(
+            f"  #{proposal.number} {proposal.commit[:7]} {one_line(proposal.description)}: "
+            f"{difference_text(proposal)}; {one_line(proposal.reason)}"
+        )
+    if session.cost_usd or session.input_tokens:
+        lines.append(
+            f"Model: {session.input_tokens:,} tokens in, {session.output_tokens:,} out, "
+            f"{session.cost_usd:.4f} US dollars"
+        )
+    if session.entropy_source:
+        lines.append(f"Seeds from: {one_line(session.entropy_source)}")
+    if session.state == pb.SESSION_STATE_STOPPED:
+        lines.append(f"Stopped: {stop_text(session)}")
+    return lines + where_lines(session)
+
+
+def where_lines(session: pb.Session) -> list[str]:
+    """Where things are and how to go on."""
+    lab = PurePath(session.lab)
+    flags = f" --lab {shlex.quote(session.lab)}" + (f" --tag {session.tag}" if session.tag != "lab" else "")
+    return [
+        f"Lab: {lab} (git branch autoresearch/{session.tag}; train.py is the best so far)",
+        f"Experiments: {lab / 'results.tsv'}   Best weights: {lab / 'best'}",
+        f"Logs: {lab / '.autoresearch' / 'logs'}",
+        f"Go on: autoresearch run{flags}",
+        f"Look back: autoresearch history{flags}   autoresearch report{flags}",
+    ]

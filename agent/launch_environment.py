@@ -1,0 +1,27 @@
+"""The environment of child processes: provider keys reach agentd and nobody else."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+_KEY_NAMES = re.compile(
+    r"(_API_KEY|_AUTH_TOKEN|_SECRET|_SECRET_KEY|_ACCESS_KEY|_ACCESS_KEY_ID|_SESSION_TOKEN)$"
+    r"|^(ANTHROPIC|OPENAI|GEMINI|GOOGLE|AZURE|AWS)_",
+    re.IGNORECASE,
+)
+
+
+def child_environment(*, with_keys: bool, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A copy of this process's environment, without provider keys unless `with_keys`."""
+    source = os.environ if environment is None else environment  # noqa: TID251 - made for a child process
+    kept = {name: value for name, value in source.items() if with_keys or not _KEY_NAMES.search(name)}
+    return kept | {"PYTHONUNBUFFERED": "1"}
+
+
+def key_names(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Names of provider keys that are set, for `doctor`; never their values."""
+    source = os.environ if environment is None else environment  # noqa: TID251 - names only, for doctor
+    known = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
+    return [name for name in known if source.get(name)]
