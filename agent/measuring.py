@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,8 @@ from services.errors import AlreadyExistsError
 # Stops and restarts of daemons cost an attempt each; other spoilt runs are given up sooner.
 MOST_ATTEMPTS = 12
 MOST_SPOILT = 3
+# The trainer will not run such a file; another candidate may still do.
+REFUSALS = frozenset({"DOES_NOT_FIT", "SANDBOX_UNAVAILABLE", "SOURCE_TOO_LARGE"})
 _BUDGETS = {
     "time": pb.BUDGET_KIND_TIME,
     "tokens": pb.BUDGET_KIND_TOKENS,
@@ -108,6 +111,11 @@ class Measuring:
             experiment = await self._training.run(
                 request, lambda progress: self._on_progress(place.number, progress)
             )
+        except TrainerRefused as error:
+            if place.kind is not RunKind.CANDIDATE or error.reason not in REFUSALS:
+                raise
+            self._finish(replace(run, ended=True, failure_reason=error.reason, failure_message=error.message))
+            return
         except AlreadyExistsError as error:
             # The trainer knows the id from another life of this lab; the next attempt has an id of its own.
             self._finish(replace(run, ended=True, void=error.message))
@@ -176,6 +184,8 @@ def finished(run: RunRecord, experiment: pb.Experiment) -> RunRecord:
     elif experiment.state != pb.EXPERIMENT_STATE_SUCCEEDED:
         failure = pb.FailureReason.Name(result.failure_reason).removeprefix("FAILURE_REASON_")
         failure = "INTERNAL" if failure == "UNSPECIFIED" else failure
+    if not failure and not math.isfinite(result.val_bpb):
+        failure = "NOT_FINITE"
     seconds = result.total_duration.ToMilliseconds() / 1000
     training = result.training_duration.ToMilliseconds() / 1000
     return replace(

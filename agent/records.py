@@ -117,7 +117,7 @@ class ProposalRecord:
     """One row of the ledger. Number 0 is the baseline. Scores are bits per byte, memory is in 10^9 bytes.
 
     `commit` is the proposal's own once it was kept, else its parent's. `seed_block` says which seeds its
-    pairs run on (agent/seed_plan.py).
+    pairs run on (agent/seed_plan.py); `differences` are those of its pairs, candidate minus incumbent.
     """
 
     session_id: str
@@ -139,6 +139,7 @@ class ProposalRecord:
     reason: str = ""
     commit: str = ""
     val_bpb: float | None = None
+    differences: tuple[float, ...] = ()
     difference: float | None = None
     difference_error: float | None = None
     memory_gb: float = 0.0

@@ -50,9 +50,9 @@ def rest_fingerprint(source: str, names: Iterable[str]) -> str:
     except (SyntaxError, ValueError):
         return fingerprint(source)
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            if node.targets[0].id in wanted:
-                node.value = ast.Constant(None)
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and target.id in wanted:
+            node.value = ast.Constant(None)
     _strip_docstrings(tree)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
@@ -144,6 +144,6 @@ def _strip_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    node.body[:1] = [ast.Pass()] if len(node.body) == 1 else []
+            text = first.value if isinstance(first, ast.Expr) else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                node.body[:1] = [ast.Pass()] if len(node.body) == 1 else []
