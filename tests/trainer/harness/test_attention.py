@@ -13,13 +13,11 @@ from trainer.harness.attention import (
 from trainer.harness.failures import ContractError
 
 ROWS, LENGTH, HEADS, WIDTH, BOS = 2, 24, 3, 8, 0
+NEEDS_CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 BACKENDS = [
     pytest.param("sdpa", "cpu"),
-    *[
-        pytest.param(name, "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")])
-        for name in ("sdpa", "flex", "fa3")
-    ],
-]  # fmt: skip
+    *(pytest.param(name, "cuda", marks=NEEDS_CUDA) for name in ("sdpa", "flex", "fa3")),
+]
 
 
 def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -66,6 +64,7 @@ def test_the_mask_is_what_its_docstring_says() -> None:
             assert bool(mask[i, j]) == (0 <= i - j <= 1 and (i < 3) == (j < 3))
 
 
+@pytest.mark.long
 def test_flex_masks_are_the_same_masks() -> None:
     from torch.nn.attention.flex_attention import create_mask
 
