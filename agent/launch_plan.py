@@ -15,7 +15,12 @@ DEFAULT_PORTS: Mapping[str, tuple[int, int]] = {
     "trainerd": (50053, 9464),
     "agentd": (50054, 8780),
 }
-_MODULES = {"entropyd": "entropyd", "memoryd": "memoryd", "trainerd": "trainer", "agentd": "agent"}
+MODULES: Mapping[str, str] = {
+    "entropyd": "entropyd",
+    "memoryd": "memoryd",
+    "trainerd": "trainer",
+    "agentd": "agent",
+}
 _STORES = ("sqlite://", "postgresql://", "postgres://", "ferricula+http://", "ferricula+https://")
 
 
@@ -40,6 +45,7 @@ class LaunchOptions:
     drain_seconds: float = 1.0
     agent_flags: tuple[str, ...] = ()
     extra_flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=lambda: MODULES)
 
     @property
     def state(self) -> Path:
@@ -119,4 +125,4 @@ def _plan(
     grpc_port, http_port = DEFAULT_PORTS[name] if options.default_ports else (0, 0)
     arguments += ("--listen", f"127.0.0.1:{grpc_port}", "--http-listen", f"127.0.0.1:{http_port}")
     arguments += ("--drain-seconds", f"{options.drain_seconds:g}", "--exit-with-parent")
-    return DaemonPlan(name, _MODULES[name], arguments + options.extra_flags.get(name, ()), with_keys)
+    return DaemonPlan(name, options.modules[name], arguments + options.extra_flags.get(name, ()), with_keys)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+import psutil
 from autoresearch.agent.v1 import agent_pb2 as pb
 
 from agent.launch_addresses import LaunchLock, read_addresses
@@ -62,7 +63,7 @@ async def open_lab(options: LaunchOptions, *, note: Callable[[str], None]) -> As
 async def open_remote(address: str, security: ClientSecurity | None) -> AsyncIterator[AgentLink]:
     """A client of an agentd that somebody else runs. Raises UnavailableError when it does not answer."""
     async with AgentClient(address, security=security) as client:
-        await client.list_sessions(wait_for_ready=True, timeout=10.0)
+        await client.list_sessions(wait_for_ready=True, timeout=5.0)
         yield AgentLink(client, address, None)
 
 
@@ -129,7 +130,15 @@ async def find_session(client: AgentClient, lab: str, tag: str) -> pb.Session | 
 
 async def _wait_for_orphans(address_file: Path) -> None:
     """Daemons end with the process that started them, but need a moment to notice that it was killed."""
-    entry = read_addresses(address_file).get("agentd")
+    entries = read_addresses(address_file).values()
     deadline = time.monotonic() + 10.0
-    while entry is not None and time.monotonic() < deadline and await answers(entry.grpc):  # noqa: ASYNC110
+    while time.monotonic() < deadline and any(_runs(entry.pid) for entry in entries):  # noqa: ASYNC110
         await asyncio.sleep(0.2)
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is a daemon of a lab: the number alone may belong to another one by now."""
+    try:
+        return "--exit-with-parent" in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
