@@ -6,6 +6,7 @@ import typer
 
 from agent.cli.bench import SIMULATE_SETTINGS, bench, simulate
 from agent.cli.certs import certs
+from agent.cli.container import container
 from agent.cli.doctor import doctor
 from agent.cli.run import run
 from agent.cli.tools import call, stop, tools
@@ -24,5 +25,6 @@ application = typer.Typer(
 )
 for command in (run, train, prepare, up, stop, tools, call, doctor, certs):
     application.command()(command)
+application.command(hidden=True)(container)
 application.command(context_settings=SIMULATE_SETTINGS)(simulate)
 application.add_typer(bench, name="bench")
