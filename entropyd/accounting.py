@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 
 BLOCK_BITS = 256
 BLOCK_BYTES = BLOCK_BITS // 8
@@ -42,3 +43,19 @@ class Ledger:
         if bits > self.available_bits:
             raise OverdrawnError(f"{bits} bits asked for; {self.available_bits} on the account")
         self.out_bits += bits
+
+
+def output_entropy(input_bits: int, output_bits: int, narrowest_bits: int, min_entropy_in: int) -> Decimal:
+    """Min-entropy of a conditioner's output in bits, SP 800-90B section 3.1.5.1.2.
+
+    `narrowest_bits` is the narrowest internal width. 120 digits: full entropy is decided by the 20th.
+    """
+    with localcontext() as context:
+        context.prec = 120 + input_bits // 3
+        high = Decimal(2) ** -min_entropy_in
+        low = (1 - high) / (Decimal(2) ** input_bits - 1)
+        narrow = min(output_bits, narrowest_bits)
+        preimages = Decimal(2) ** (input_bits - narrow)
+        psi = preimages * low + high
+        bins = preimages + (2 * narrow * preimages * Decimal(2).ln()).sqrt()
+        return -(max(psi, bins * low).ln() / Decimal(2).ln())

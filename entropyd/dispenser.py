@@ -26,8 +26,9 @@ NOT_CREDITED = frozenset({SourceKind.OS, SourceKind.FILE})
 class Dispenser:
     """Owns pool, generator and health. All methods are called from one thread.
 
-    The source side calls `accept` for blocks that passed every test and `withdraw` at an alarm: after it
-    no byte made before it leaves under the source's label.
+    The source side sets `origin` while bytes of a source may be served, calls `accept` for blocks that passed every test,
+    `mix` for bytes without a claim, and `withdraw` at an alarm: after it no byte made before it leaves
+    under the source's label.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Dispenser:
         self._monotonic = monotonic
         self._reseeded_at = monotonic()
         self._seed_origin: SourceDescription | None = None
+        self.origin = OS_ORIGIN
         self.served_bytes: Counter[SourceKind] = Counter()
         self.draws: Counter[SourceKind] = Counter()
         self.fallback_draws = 0
@@ -72,6 +74,13 @@ class Dispenser:
             self.generator.reseed(self.pool.take(needed), 8.0 * needed)
             self._seed_origin = block.origin
             self._reseeded_at = self._monotonic()
+
+    def mix(self, data: bytes, origin: SourceDescription) -> None:
+        """Takes bytes that nobody vouches for into the generator: its output then carries their label and
+        a claim of zero."""
+        self.generator.mix(data)
+        self.generator.radio_bits = 0.0
+        self._seed_origin = origin
 
     def withdraw(self) -> int:
         """Forgets all bytes of the source and returns how many; the generator goes on from the system."""
@@ -117,17 +126,18 @@ class Dispenser:
         perhaps nothing, while a source is healthy; the operating system only when none is."""
         if policy is Policy.REFUSE:
             self._refuse_without_radio()
-        if self.is_healthy and self.pool.origin is not None:
-            return self._from_pool(byte_count)
-        return self._from_system(byte_count)
+        if not self.is_healthy or self.origin.kind is SourceKind.OS:
+            return self._from_system(byte_count)
+        if self._seed_origin is not None and not self.generator.radio_bits:
+            return self._from_generator(byte_count, self._seed_origin) if byte_count else self._from_pool(0)
+        return self._from_pool(byte_count)
 
     def _refuse_without_radio(self) -> None:
-        health = self.health.current
-        origin = self.pool.origin
-        is_radio = origin is not None and origin.kind in (SourceKind.RADIO, SourceKind.REMOTE)
+        health, kind = self.health.current, self.origin.kind
+        is_radio = kind is SourceKind.RADIO or (kind is SourceKind.REMOTE and self.generator.radio_bits > 0)
         if self.is_healthy and is_radio:
             return
-        test = health.failing_test or ("no-radio" if origin is None or not is_radio else health.state.value)
+        test = health.failing_test or ("no-radio" if self.is_healthy else health.state.value)
         raise UnavailableError(
             f"no healthy radio source ({test}): {health.explanation or health.state.value}",
             reason="SOURCE_UNHEALTHY",
@@ -136,7 +146,7 @@ class Dispenser:
         )
 
     def _from_pool(self, byte_count: int) -> Draw:
-        origin = self.pool.origin or OS_ORIGIN
+        origin = self.pool.origin or self.origin
         data = self.pool.take(byte_count)
         claimed = 0.0 if origin.kind in NOT_CREDITED else 8.0 * len(data)
         return self._account(data, origin, PoolKind.FULL, claimed)

@@ -90,14 +90,19 @@ class FileSource:
         return chunk
 
 
-def parse_file_url(url: str) -> Path:
-    """The path of `file:PATH` or `file:///PATH`. Raises ConfigurationError for an empty one."""
+def parse_file_url(url: str) -> tuple[Path, bool]:
+    """Path and whether to loop, of `file:PATH`, `file:///PATH` or either with `?once` behind it.
+
+    Raises ConfigurationError for an empty path.
+    """
     text = url.removeprefix("file:")
+    loop = not text.endswith("?once")
+    text = text.removesuffix("?once")
     if text.startswith("///"):
         text = text[2:]
     if not text:
         raise ConfigurationError(f"--source: {url!r} names no file; write file:capture.iq")
-    return Path(text)
+    return Path(text), loop
 
 
 _: type[EntropySource] = FileSource

@@ -61,4 +61,5 @@ class FullPool:
 
     def clear(self) -> int:
         """Throws everything away and returns how many bytes that were."""
+        self.origin = None
         return len(self.take(self._size))

@@ -62,7 +62,8 @@ class RemoteStatement:
 
 class SourceUnavailableError(UnavailableError):
     """The source gives nothing now. `cause` is a documented name: library-missing, library-too-old,
-    no-device, no-permission, busy, unplugged, stalled, crashed, refused, ended, not-rtl-tcp, bad-answer."""
+    no-device, no-permission, busy, unplugged, read-error, stalled, crashed, refused, ended, not-rtl-tcp,
+    bad-answer; or the name of the health test that failed for good."""
 
     default_reason = "SOURCE_UNHEALTHY"
 

@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 from entropyd.source import EntropySource
+from entropyd.tuning import Tuning
 from services.errors import ConfigurationError
 
 
-def source_opener(url: str) -> Callable[[], EntropySource]:
+def source_opener(
+    url: str, tuning: Tuning, *, token: str | None = None, usb_devices: Path | None = None
+) -> Callable[[], EntropySource]:
     """A maker of unopened sources for `url`. Raises ConfigurationError for a URL that is none."""
-    scheme, _, _rest = url.partition(":")
+    scheme, _, rest = url.partition(":")
     match scheme:
-        case "os" | "auto":
+        case "os":
             from entropyd.os_source import OsSource
 
             return OsSource
+        case "auto" if not rest:
+            from entropyd.auto_source import USB_DEVICES, AutoSource
+
+            return lambda: AutoSource(tuning, usb_devices=usb_devices or USB_DEVICES)
+        case "rtlsdr":
+            from entropyd.rtlsdr_source import RtlSdrSource
+
+            tuned = replace(tuning, serial=rest.strip("/") or tuning.serial)
+            return lambda: RtlSdrSource(tuned)
+        case "rtl_tcp":
+            from entropyd.rtl_tcp_source import RtlTcpSource, parse_rtl_tcp_url
+
+            host, port = parse_rtl_tcp_url(url)
+            return lambda: RtlTcpSource(host, port, tuning)
+        case "http" | "https":
+            from entropyd.http_source import HttpSource, check_http_url
+
+            checked = check_http_url(url)
+            return lambda: HttpSource(checked, token=token)
         case "file":
             from entropyd.file_source import FileSource, parse_file_url
 
-            path = parse_file_url(url)
-            return lambda: FileSource(path)
+            path, loop = parse_file_url(url)
+            size, rate = tuning.chunk_bytes, tuning.sample_rate
+            return lambda: FileSource(path, chunk_bytes=size, sample_rate=rate, loop=loop)
         case _:
             raise ConfigurationError(
                 f"--source: {url!r} is not known; use auto, os:, file:PATH, rtlsdr:[SERIAL], "

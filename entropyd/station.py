@@ -1,28 +1,150 @@
-"""Keeps the source running: opens it, feeds its chunks on, and opens it again when it fails."""
+"""Keeps the source running: opens it, tests what it says, passes it on, and opens it again when it fails."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from entropyd.dispenser import Dispenser
+from entropyd.dispenser import OS_ORIGIN, Dispenser
 from entropyd.health import HealthState
-from entropyd.source import EntropySource, SourceKind
+from entropyd.pipeline import ChunkReport, Pipeline, PipelineSettings
+from entropyd.remote_intake import RemoteIntake
+from entropyd.source import Chunk, EntropySource, SourceKind, SourceUnavailableError
+from entropyd.verdicts import Severity
+
+log = logging.getLogger(__name__)
+
+_ABSENT_CAUSES = frozenset({"no-device", "library-missing", "library-too-old"})
+
+
+@dataclass(frozen=True)
+class Timers:
+    """Seconds. settle: samples after opening that are thrown away. stall: silence that counts as death.
+    reopen, reopen_most: first and longest pause before opening again. permanent: pause after a failure
+    that must not be forgiven."""
+
+    settle: float = 1.0
+    stall: float = 2.0
+    reopen: float = 0.25
+    reopen_most: float = 2.0
+    permanent: float = 30.0
 
 
 class Station:
-    """`run` never returns by itself; cancel it to stop."""
+    """`run` never returns by itself; cancel it to stop. Alarms are counted by the name of their test."""
 
-    def __init__(self, open_source: Callable[[], EntropySource], dispenser: Dispenser) -> None:
+    def __init__(
+        self,
+        open_source: Callable[[], EntropySource],
+        dispenser: Dispenser,
+        *,
+        pipeline: PipelineSettings | None = None,
+        timers: Timers | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._open_source = open_source
         self._dispenser = dispenser
+        self._pipeline_settings = pipeline or PipelineSettings()
+        self._timers = timers or Timers()
+        self._key = random_bytes(32)
+        self._sleep = sleep
+        self._pause = self._timers.reopen
+        self.alarms: Counter[str] = Counter()
+        self.openings = 0
 
     async def run(self) -> None:
-        source = self._open_source()
-        if source.description.kind is SourceKind.OS:
-            self._dispenser.health.set(
-                HealthState.ABSENT,
-                failing_test="no-radio",
-                explanation="no radio is configured; the operating system answers",
+        while True:
+            try:
+                async with self._open_source() as source:
+                    self.openings += 1
+                    await self._follow(source)
+            except SourceUnavailableError as error:
+                absent = error.cause in _ABSENT_CAUSES
+                self._withdraw(HealthState.ABSENT if absent else HealthState.FAILED, error.cause, str(error))
+            except Exception as error:
+                log.exception("the source failed in an unexpected way")
+                self._withdraw(HealthState.FAILED, "defect", f"a defect in entropyd: {type(error).__name__}")
+            await self._sleep(self._pause)
+            self._pause = min(2 * self._pause, max(self._timers.reopen_most, self._pause))
+
+    async def _follow(self, source: EntropySource) -> None:
+        description = source.description
+        if description.kind is SourceKind.OS:
+            self._withdraw(
+                HealthState.ABSENT, "no-radio", "no radio is configured; the operating system answers"
             )
-        await asyncio.Event().wait()
+            await asyncio.Event().wait()
+        self._dispenser.health.set(HealthState.STARTING, explanation=f"{description.detail} is being tested")
+        if description.raw:
+            await self._follow_samples(source)
+        await self._follow_remote(source)
+
+    async def _follow_samples(self, source: EntropySource) -> None:
+        pipeline = Pipeline(source.description, self._key, self._pipeline_settings)
+        opened_at = time.monotonic()
+        while True:
+            chunk = await self._read(source)
+            if time.monotonic() - opened_at < self._timers.settle:
+                continue
+            self._apply(await asyncio.to_thread(pipeline.process, chunk))
+
+    def _apply(self, report: ChunkReport) -> None:
+        verdict, dispenser = report.verdict, self._dispenser
+        if verdict.is_alarm:
+            self.alarms[verdict.test] += 1
+            self._withdraw(report.state, verdict.test, verdict.explanation)
+            if verdict.severity is Severity.PERMANENT:
+                self._pause = self._timers.permanent
+                raise SourceUnavailableError(verdict.explanation, cause=verdict.test)
+            return
+        for block in report.blocks:
+            dispenser.origin = block.origin
+            dispenser.accept(block)
+        if dispenser.origin.kind is SourceKind.OS:  # tested, but nothing released yet
+            return
+        self._pause = self._timers.reopen
+        dispenser.health.set(report.state, failing_test=verdict.test, explanation=verdict.explanation)
+
+    async def _follow_remote(self, source: EntropySource) -> None:
+        intake = RemoteIntake(source.description, self._key)
+        dispenser = self._dispenser
+        while True:
+            chunk = await self._read(source)
+            self._pause = self._timers.reopen
+            origin = intake.describe(chunk)
+            if intake.is_credited(chunk):
+                for block in intake.condition(chunk):
+                    dispenser.accept(block)
+                dispenser.origin = origin
+                dispenser.health.set(HealthState.HEALTHY, explanation=origin.detail)
+            else:
+                if dispenser.generator.radio_bits:
+                    dispenser.withdraw()
+                dispenser.mix(chunk.data, origin)
+                dispenser.origin = origin
+                text = f"{origin.detail}: mixed in without credit"
+                dispenser.health.set(HealthState.DEGRADED, failing_test="unaccounted", explanation=text)
+
+    async def _read(self, source: EntropySource) -> Chunk:
+        is_remote = source.description.kind is SourceKind.REMOTE
+        limit = max(self._timers.stall, 60.0) if is_remote else self._timers.stall
+        try:
+            async with asyncio.timeout(limit):
+                return await source.read()
+        except TimeoutError as error:
+            raise SourceUnavailableError(f"no samples for {limit:g} s", cause="stalled") from error
+
+    def _withdraw(self, state: HealthState, test: str, explanation: str) -> None:
+        dropped = self._dispenser.withdraw()
+        self._dispenser.origin = OS_ORIGIN
+        if self._dispenser.health.set(state, failing_test=test, explanation=explanation):
+            log.warning(
+                "the source is not usable",
+                extra={"state": state.value, "test": test, "why": explanation, "dropped_bytes": dropped},
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
@@ -41,8 +42,9 @@ def installed_version() -> str:
 class StatusCollector(Collector):
     """Prometheus series read from the dispenser at scrape time."""
 
-    def __init__(self, dispenser: Dispenser) -> None:
+    def __init__(self, dispenser: Dispenser, alarms: Counter[str]) -> None:
         self._dispenser = dispenser
+        self._alarms = alarms
 
     def collect(self) -> list[Metric]:
         dispenser = self._dispenser
@@ -56,8 +58,12 @@ class StatusCollector(Collector):
         )
         for state in HealthState:
             health.add_metric([state.value], float(dispenser.health.current.state is state))
+        alarms = CounterMetricFamily("entropyd_alarms", "Alarms, by health test.", labels=["test"])
+        for test, count in self._alarms.items():
+            alarms.add_metric([test], count)
         ledger = dispenser.pool.ledger
         return [
+            alarms,
             served,
             draws,
             health,
