@@ -63,19 +63,15 @@ class Stack:
     def build(self, base_image: str) -> None:
         """Builds every image by its target, one after the other (BuildKit shares the stages)."""
         for target in IMAGES:
-            tag = f"autoresearch-stack/{target}:0.1.0"
-            arguments = [
-                "build",
-                "-q",
-                "--target",
-                target,
-                "-t",
-                tag,
-                "--build-arg",
-                f"BASE_IMAGE={base_image}",
-                ".",
-            ]
-            self._run([docker(), *arguments], 1800.0, True, DOCKER_BUILDKIT="1")
+            self._build(f"autoresearch-stack/{target}:0.1.0", base_image, ["--target", target, "."])
+
+    def build_standin(self, tag: str, folder: str, base_image: str) -> None:
+        """Builds an image of ours under the name of one that cannot be pulled here."""
+        self._build(tag, base_image, [folder])
+
+    def _build(self, tag: str, base_image: str, rest: list[str]) -> None:
+        options = ["build", "-q", "-t", tag, "--build-arg", f"BASE_IMAGE={base_image}"]
+        self._run([docker(), *options, *rest], 1800.0, True, DOCKER_BUILDKIT="1")
 
     def wait_healthy(self, service: str, seconds: float = 90.0) -> None:
         deadline = time.monotonic() + seconds
