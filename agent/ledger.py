@@ -43,6 +43,11 @@ class Ledger:
     def lab_id(self) -> str:
         return self._database.lab_id
 
+    @property
+    def present(self) -> bool:
+        """Whether the file is still where it was opened."""
+        return self._database.path.exists()
+
     def now(self) -> float:
         """Seconds since 1970 by the clock this ledger was opened with."""
         return self._clock()
@@ -72,11 +77,14 @@ class Ledger:
 
     def update_session(self, session_id: str, **fields: Any) -> SessionRecord:
         """Changes fields of a session and tells watchers when its state did."""
+        return self.replace_session(replace(self.session(session_id), **fields))
+
+    def replace_session(self, after: SessionRecord) -> SessionRecord:
+        """As `update_session`, with the whole record."""
         with self.transaction():
-            before = self.session(session_id)
-            after = replace(before, **fields)
+            before = self.session(after.session_id)
             self._database.execute(
-                "UPDATE sessions SET fields=? WHERE session_id=?", write_record(after), session_id
+                "UPDATE sessions SET fields=? WHERE session_id=?", write_record(after), after.session_id
             )
             if replace(before, active_seconds=after.active_seconds) != after:
                 self._tell_session(after)
@@ -164,6 +172,13 @@ class Ledger:
             LedgerEvent(row["sequence"], session_id, row["time"], row["kind"], json.loads(row["payload"]))
             for row in found
         ]
+
+    def last_sequence(self, session_id: str) -> int:
+        """Of the newest event; 0 without any."""
+        row = self._database.one(
+            "SELECT coalesce(max(sequence), 0) AS last FROM events WHERE session_id=?", session_id
+        )
+        return int(row["last"])
 
     def next_change(self) -> asyncio.Event:
         """An event that is set once anything was written after this call."""

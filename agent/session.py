@@ -1,0 +1,231 @@
+"""One session: the lab folder opened and locked, the loop as a task, a stop by name."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.baseline import BaselineFailed, measure_baseline, prepare_data
+from agent.champion import Champion
+from agent.drafting import Drafting
+from agent.judge import JudgePolicy
+from agent.lab_memory import LabMemory
+from agent.ledger import Ledger
+from agent.limits import LimitReached, check_money
+from agent.measuring import Measuring
+from agent.proposers import ProposerChoice, open_proposer
+from agent.recording import Recorder
+from agent.records import SessionRecord, SessionState, StopReason
+from agent.research import Research
+from agent.seeds import SessionSeeds
+from agent.settings import ProviderKeys
+from agent.training import Progress, TrainerLost, TrainerRefused, Training
+from agent.trial import Trials
+from agent.workspace import Workspace
+from services.entropy_client import EntropyClient
+from services.errors import ConfigurationError, ServiceError, UnavailableError
+from services.memory_client import MemoryClient
+from services.trainer_client import TrainerClient
+
+LAB_REASONS = frozenset(
+    {"LAB_DIRTY", "LAB_MOVED", "LAB_FAILED", "LAB_READ_ONLY", "STORE_FULL", "LEDGER_CORRUPT"}
+)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The other daemons, and how a session deals with them. Seconds for both limits."""
+
+    trainer: TrainerClient
+    memory: MemoryClient | None
+    entropy: EntropyClient | None
+    trainer_patience: float = 300.0
+    proposal_limit: float = 900.0
+    replicates: int = 5
+    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+
+
+class Session:
+    """A tag's session in one lab, from `start` to its stop. The ledger outlives it."""
+
+    def __init__(
+        self,
+        lab: Path,
+        session_id: str,
+        ledger: Ledger,
+        workspace: Workspace,
+        peers: Peers,
+        keys: ProviderKeys,
+        choice: ProposerChoice,
+        *,
+        template: str,
+        unsafe: bool = False,
+    ) -> None:
+        self.lab = lab
+        self.session_id = session_id
+        self.ledger = ledger
+        self.workspace = workspace
+        self.progress: Progress | None = None
+        self.progress_number = 0
+        self._progress_changed = asyncio.Event()
+        self._peers = peers
+        self._task: asyncio.Task[None] | None = None
+        say = self._say
+        self.seeds = SessionSeeds(ledger, session_id, peers.entropy, warn=say, sleep=peers.sleep)
+        self.training = Training(peers.trainer, patience=peers.trainer_patience, sleep=peers.sleep)
+        self.measuring = Measuring(
+            ledger,
+            session_id,
+            self.training,
+            self.seeds,
+            template=template,
+            unsafe=unsafe,
+            on_progress=self._on_progress,
+        )
+        self.memory = LabMemory(ledger, session_id, peers.memory, warn=say)
+        self.drafting = Drafting(ledger, session_id)
+        self.trials = Trials(
+            ledger, session_id, self.measuring, JudgePolicy(), check_limits=self._check_limits
+        )
+        champion = Champion(ledger, session_id, lab, peers.trainer)
+        self.recorder = Recorder(ledger, session_id, workspace, self.memory, champion)
+        self.proposer = open_proposer(
+            choice, keys, ledger, session_id, self.drafting, self.memory, check_money=self._check_money
+        )
+        self.research = Research(
+            session_id,
+            ledger,
+            workspace,
+            self.drafting,
+            self.trials,
+            self.recorder,
+            self.memory,
+            self.proposer,
+            peers.proposal_limit,
+        )
+
+    @property
+    def record(self) -> SessionRecord:
+        return self.ledger.session(self.session_id)
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def start(self, when_ended: Callable[[], None]) -> None:
+        """Begins the loop; it ends by itself, or by `stop`. Then `when_ended` is called."""
+        self._task = asyncio.create_task(self._run(), name=f"session {self.session_id}")
+        self._task.add_done_callback(lambda _: when_ended())
+
+    async def stop(self, reason: StopReason = StopReason.REQUESTED, detail: str = "asked to stop") -> None:
+        """Returns when nothing of the loop runs any more; what is unfinished resumes at the next start."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self.record.state is not SessionState.STOPPED:
+            self._stopped(reason, detail)
+
+    async def _run(self) -> None:
+        try:
+            await self.prepare()
+            reason, detail = await self.research.run()
+        except asyncio.CancelledError:
+            await self._finish(0.5)
+            raise
+        except Exception as error:
+            reason, detail = name_stop(error)
+            if reason is StopReason.INTERNAL:
+                log.exception("the session failed")
+        await self._finish(10.0)
+        self._stopped(reason, detail)
+
+    async def prepare(self) -> None:
+        """Everything before the first proposal; on a resumed session it finds all of it done."""
+        self.research.count_time()
+        seed = await self.seeds.get(0)
+        self.ledger.update_session(self.session_id, entropy_source=seed.source)
+        await prepare_data(
+            self.ledger,
+            self.session_id,
+            self._peers.trainer,
+            patience=self._peers.trainer_patience,
+            sleep=self._peers.sleep,
+        )
+        known = self.ledger.proposals.find(self.session_id, 0)
+        await measure_baseline(
+            self.ledger,
+            self.session_id,
+            self.measuring,
+            replicates=self._peers.replicates,
+            check_limits=self._check_limits,
+        )
+        self.ledger.update_session(self.session_id, noise_sigma=self.trials.noise().sigma)
+        self.recorder.export()
+        if known is None or not (self.lab / "best").exists():
+            self.recorder.refresh_best()
+        await self.memory.deliver()
+
+    async def _finish(self, seconds: float) -> None:
+        try:
+            await self.proposer.close()
+            await self.recorder.finish(seconds)
+        except Exception:
+            log.exception("closing a session's parts failed")
+
+    def _stopped(self, reason: StopReason, detail: str) -> None:
+        try:
+            self.research.count_time()
+            self.ledger.update_session(
+                self.session_id,
+                state=SessionState.STOPPED,
+                stop_reason=reason,
+                stop_detail=detail,
+                ended_at=self.ledger.now(),
+            )
+        except ServiceError:
+            # The disk is gone or full: the ledger says what it said before, and that is enough to resume.
+            log.exception("the end of the session could not be written")
+            self.ledger.tell_watchers()
+
+    def _check_limits(self) -> None:
+        self.research.check_limits()
+
+    def _check_money(self) -> None:
+        check_money(self.record, self.ledger.totals(self.session_id))
+
+    def _say(self, message: str) -> None:
+        log.warning(message, extra={"session": self.session_id})
+        self.ledger.say(self.session_id, message)
+
+    def _on_progress(self, number: int, progress: Progress) -> None:
+        self.progress, self.progress_number = progress, number
+        self.ledger.tell_watchers()
+
+
+def name_stop(error: BaseException) -> tuple[StopReason, str]:
+    """The reason and the line under which an error ends a session."""
+    if isinstance(error, LimitReached):
+        return error.reason, error.detail
+    if isinstance(error, BaselineFailed):
+        return StopReason.BASELINE_FAILED, error.message
+    if isinstance(error, TrainerLost | TrainerRefused):
+        return StopReason.TRAINER_FAILED, error.message
+    if isinstance(error, ServiceError) and error.reason in LAB_REASONS:
+        return StopReason.LAB_FAILED, error.message
+    if isinstance(error, UnavailableError):
+        return StopReason.PROVIDER_FAILED, error.message
+    if isinstance(error, ServiceError) and not isinstance(error, ConfigurationError):
+        return StopReason.TRAINER_FAILED, error.message
+    if isinstance(error, ConfigurationError):
+        return StopReason.PROVIDER_FAILED, error.message
+    return StopReason.INTERNAL, "an unexpected error; the agent's log has it"
+
+
+def new_session_id(tag: str, lab_id: str) -> str:
+    """The id of a tag's session: the same for the same lab."""
+    return f"{tag}-{lab_id or uuid.uuid4().hex[:8]}"

@@ -1,0 +1,154 @@
+"""The sessions of this daemon: starting, resuming, finding, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from agent.lab_lock import LabLock
+from agent.proposers import ProposerChoice, resolve
+from agent.records import SessionState, StopReason
+from agent.session import Peers, Session
+from agent.session_opening import OpenLab, open_ledger, open_record, open_workspace
+from agent.settings import ProviderKeys
+from agent.start_options import StartOptions, check_numbers
+from agent.workspace import STATE_NAME, check_tag
+from services.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+
+
+class Sessions:
+    """Starts and finds sessions; one at a time in each lab. `address` is this daemon's, for the lock."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        keys: ProviderKeys,
+        *,
+        address: Callable[[], str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._peers = peers
+        self._keys = keys
+        self._address = address
+        self._clock = clock
+        self._labs: dict[Path, OpenLab] = {}
+        self._sessions: dict[str, Session] = {}
+        self._starting = asyncio.Lock()
+
+    async def start(self, options: StartOptions) -> tuple[Session, bool]:
+        """Starts or resumes; True where the session existed before. A running one is returned as it is.
+
+        Raises InvalidArgumentError (INVALID_TAG, UNKNOWN_PROVIDER), FailedPreconditionError (LAB_NOT_OURS,
+        LAB_LOCKED, LAB_READ_ONLY, LAB_DIRTY, NO_KEY), UnavailableError (TRAINER_UNAVAILABLE).
+        """
+        options = replace(options, tag=check_tag(options.tag))
+        check_numbers(options)
+        if not options.lab.is_absolute():
+            raise InvalidArgumentError(
+                f"lab: {str(options.lab)!r} must be an absolute path on this daemon's host", field="lab"
+            )
+        provider, note = resolve(options.provider, self._keys, options.max_cost_usd, options.base_url)
+        options = replace(options, provider=provider)
+        async with self._starting:
+            running = self._running_in(options.lab)
+            if running is not None and running.record.tag == options.tag:
+                return running, True
+            if running is not None:
+                raise FailedPreconditionError(
+                    f"the lab {options.lab} is busy with tag {running.record.tag!r}: stop that session first",
+                    reason="LAB_LOCKED",
+                )
+            lab = self._open(options.lab)
+            try:
+                session, resumed = await self._begin(lab, options)
+            except BaseException:
+                lab.release()
+                raise
+            self._sessions[session.session_id] = session
+            if note:
+                session.ledger.say(session.session_id, note)
+            if options.manual:
+                session.ledger.update_session(session.session_id, state=SessionState.MANUAL)
+            else:
+                session.start(lambda: self._ended(session, lab))
+            return session, resumed
+
+    def find(self, session_id: str) -> Session:
+        """Raises NotFoundError (SESSION_NOT_FOUND)."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise NotFoundError(
+                f"session {session_id!r} is not known here: start it with its lab",
+                reason="SESSION_NOT_FOUND",
+                metadata={"session_id": session_id},
+            )
+        return session
+
+    def all(self) -> list[Session]:
+        return list(self._sessions.values())
+
+    async def stop(self, session_id: str) -> Session:
+        """Returns when nothing of the session runs any more. Raises NotFoundError."""
+        session = self.find(session_id)
+        await session.stop()
+        if session.lab in self._labs and self._running_in(session.lab) is None:
+            self._labs[session.lab].release()
+        return session
+
+    async def close(self) -> None:
+        """Stops everything: at the end of the daemon."""
+        await asyncio.gather(*(session.stop(detail="agentd ended") for session in self.all()))
+        for lab in self._labs.values():
+            lab.release()
+            lab.ledger.close()
+        self._labs.clear()
+
+    def _running_in(self, path: Path) -> Session | None:
+        for session in self._sessions.values():
+            if session.lab == path and session.record.state is not SessionState.STOPPED:
+                return session
+        return None
+
+    def _open(self, path: Path) -> OpenLab:
+        lock = LabLock(path / STATE_NAME, {"grpc": self._address()})
+        known = self._labs.get(path)
+        if known is not None and not known.ledger.present:
+            known = None  # somebody removed the lab's folder
+        ledger = known.ledger if known is not None else None
+        self._labs[path] = lab = open_ledger(path, lock, ledger, self._clock)
+        return lab
+
+    async def _begin(self, lab: OpenLab, options: StartOptions) -> tuple[Session, bool]:
+        workspace = await open_workspace(lab, options, self._peers.trainer)
+        record, resumed = await open_record(lab, workspace, options, self._peers.trainer)
+        choice = ProposerChoice(
+            options.provider, record.model, options.base_url, options.script, record.max_cost_usd
+        )
+        try:
+            session = Session(
+                lab.path,
+                record.session_id,
+                lab.ledger,
+                workspace,
+                self._peers,
+                self._keys,
+                choice,
+                template=workspace.source_at(workspace.template_commit()),
+                unsafe=options.unsafe,
+            )
+        except Exception as error:
+            lab.ledger.update_session(
+                record.session_id,
+                state=SessionState.STOPPED,
+                stop_reason=StopReason.PROVIDER_FAILED,
+                stop_detail=str(error),
+            )
+            raise
+        return session, resumed
+
+    def _ended(self, session: Session, lab: OpenLab) -> None:
+        if self._sessions.get(session.session_id) is session and self._labs.get(lab.path) is lab:
+            lab.release()
