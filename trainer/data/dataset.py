@@ -67,13 +67,21 @@ class Dataset:
     def tokenizer_folder(self) -> Path:
         return self.folder / "tokenizer"
 
+    def verify_evaluation_files(self) -> None:
+        """Reads what a score rests on, validation rows and tokenizer. Raises DatasetCorruptError."""
+        names = {name for name in self.manifest.files if name.startswith(("validation/", "tokenizer/"))}
+        self._verify(names)
+
     def verify(self) -> None:
         """Reads every file and compares its hash. Raises DatasetCorruptError with the file's name."""
-        for name, digest in self.manifest.files.items():
+        self._verify(set(self.manifest.files))
+
+    def _verify(self, names: set[str]) -> None:
+        for name in sorted(names):
             path = self.folder / name
             if not path.is_file():
                 raise DatasetCorruptError(f"{path} is missing; delete {self.folder} and prepare it again")
-            if hash_file(path) != digest:
+            if hash_file(path) != self.manifest.files[name]:
                 raise DatasetCorruptError(f"{path} was changed; delete {self.folder} and prepare it again")
 
 

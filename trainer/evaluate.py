@@ -1,0 +1,253 @@
+"""The sealed evaluator: a process of its own that alone holds validation data, and scores logits only.
+
+`python -m trainer.evaluate TRAIN_PY CHECKPOINT DATASET [--json]` by hand, `--job FILE` for the daemon. The
+last line on stdout is one JSON object; the candidate's own output goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from services.errors import ServiceError
+from trainer.data.dataset import Dataset, open_dataset
+from trainer.data.tokenizer import load_token_bytes
+from trainer.evaluation.audits import EXACT, EXACT_GPU, OTHER_SHAPE, audit_instance, compare
+from trainer.evaluation.candidate_server import CandidateServer
+from trainer.evaluation.job import EvaluationJob, parse_job
+from trainer.evaluation.scoring import Tally, bits_per_byte, token_nats
+from trainer.evaluation.training_rows import rows_checksum
+from trainer.experiment import Audit, Evaluation, Finding
+from trainer.harness.logit_channel import CandidateFailedError, ChannelError
+
+AUDIT_ROWS = 4
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The evaluator's answer. finding is the first audit that failed; message says more, in one line."""
+
+    val_bpb: float | None
+    val_bpb_legacy: float | None
+    evaluation: Evaluation
+    tokenizer_hash: str
+    nats_per_token: float | None = None
+    finding: Finding | None = None
+    message: str = ""
+    candidate_reason: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps({"type": "report", **asdict(self)})
+
+
+class Evaluator:
+    """Scores one checkpoint with one instance and audits it with that and a second, fresh one."""
+
+    def __init__(self, job: EvaluationJob, dataset: Dataset) -> None:
+        dataset.verify_evaluation_files()
+        self._job, self._dataset = job, dataset
+        manifest = dataset.manifest
+        self._vocabulary, self._length = manifest.vocab_size, manifest.context_length
+        rows = np.fromfile(dataset.validation_rows, dtype=np.uint16).reshape(-1, self._length + 1)
+        if job.validation_tokens:
+            rows = rows[: max(1, job.validation_tokens // self._length)]
+        self._rows: Rows = rows.astype(np.int64)
+        self._exact, self._legacy = load_token_bytes(dataset.tokenizer_folder)
+        self._random = np.random.default_rng(job.audit_seed)
+        self._tally = Tally()
+        self._audits: list[Audit] = []
+        self._scoring_seconds = self._audit_seconds = 0.0
+
+    def run(self) -> Report:
+        """Never raises for what a candidate does: its failures are findings."""
+        try:
+            if self._job.rows_consumed:
+                self._check_training_rows()
+            with ExitStack() as stack:
+                servers = [
+                    stack.enter_context(CandidateServer(self._job, name, self._length, self._vocabulary))
+                    for name in ("first", "second")
+                ]
+                self._examine(*servers)
+        except CandidateFailedError as error:
+            return self._refuse(_finding_of(error), error.message, error.reason)
+        except ChannelError as error:
+            return self._refuse(Finding.NO_ANSWER, str(error), "")
+        return self._report()
+
+    def _examine(self, first: CandidateServer, second: CandidateServer) -> None:
+        self._check_vocabulary(first.wait_ready())
+        began = time.monotonic()
+        nats = np.concatenate(list(self._score(first)))
+        self._scoring_seconds = time.monotonic() - began
+        if not np.isfinite(nats).all():
+            self._audits.append(Audit("finite", False, finding=Finding.NOT_FINITE))
+            return
+        self._audits.append(Audit("finite", True))
+        self._audits.append(Audit("shape", True))
+        began = time.monotonic()
+        self._audit(first, second, nats)
+        self._audit_seconds = time.monotonic() - began
+
+    def _score(self, server: CandidateServer) -> Iterator[npt.NDArray[np.float32]]:
+        size = self._job.batch_rows
+        for start in range(0, len(self._rows), size):
+            batch = self._rows[start : start + size]
+            targets = batch[:, 1:]
+            nats = token_nats(server.logits(batch[:, :-1]), targets)
+            self._tally.add(nats, self._exact[targets], self._legacy[targets])
+            yield nats
+
+    def _audit(self, first: CandidateServer, second: CandidateServer, nats: npt.NDArray[np.float32]) -> None:
+        """The second instance first answers a late batch that it has not been led up to."""
+        second.wait_ready()
+        exact = EXACT if self._job.device == "cpu" else EXACT_GPU
+        size = self._job.batch_rows
+        batches = -(-len(self._rows) // size)
+        start = int(self._random.integers(batches // 2, batches)) * size
+        again = self._nats(second, start, size)
+        self._add(compare("fresh", Finding.STATEFUL, nats[start : start + size], again, exact))
+        count = min(AUDIT_ROWS, len(self._rows))
+        chosen = self._random.permutation(len(self._rows))
+        rows = self._rows[chosen[:count], :-1]
+        others = self._rows[np.resize(chosen[count:] if len(chosen) > count else chosen, count), :-1]
+        for audit in audit_instance(second.logits, rows, others, self._random, exact):
+            self._add(audit)
+        repeated = self._nats(first, 0, size)
+        self._add(compare("again", Finding.STATEFUL, nats[:size], repeated, exact))
+        few = self._nats(first, 0, count)
+        self._add(compare("fewer-again", Finding.ORDER_DEPENDENT, nats[:count], few, OTHER_SHAPE))
+
+    def _nats(self, server: CandidateServer, start: int, count: int) -> npt.NDArray[np.float32]:
+        batch = self._rows[start : start + count]
+        return token_nats(server.logits(batch[:, :-1]), batch[:, 1:])
+
+    def _add(self, audit: Audit) -> None:
+        if audit.largest_difference != audit.largest_difference:
+            audit = Audit(audit.name, False, finding=Finding.NOT_FINITE)
+        self._audits.append(audit)
+
+    def _check_vocabulary(self, stated: int) -> None:
+        if stated != self._vocabulary:
+            message = f"the model has {stated} vocabulary entries, the data {self._vocabulary}"
+            raise CandidateFailedError("WRONG_VOCABULARY", message)
+
+    def _check_training_rows(self) -> None:
+        job = self._job
+        train = json.loads((self._dataset.train_folder / "train.json").read_text(encoding="utf-8"))
+        expected = rows_checksum(
+            self._dataset.train_folder, train["files"], self._length + 1, job.train_seed, job.rows_consumed
+        )
+        passed = expected == job.tokens_checksum
+        finding = None if passed else Finding.UNTRAINED
+        self._audits.append(Audit("training-rows", passed, finding=finding))
+
+    def _report(self) -> Report:
+        failed = next((audit for audit in self._audits if not audit.passed), None)
+        tally = self._tally
+        message = ""
+        if failed is not None:
+            message = (
+                f"audit {failed.name} failed: largest difference {failed.largest_difference:.3g},"
+                f" mean {failed.mean_difference:.3g} nats"
+            )
+        return Report(
+            val_bpb=bits_per_byte(tally.nats, tally.bytes),
+            val_bpb_legacy=bits_per_byte(tally.nats, tally.legacy_bytes),
+            evaluation=self._evaluation(),
+            tokenizer_hash=self._dataset.manifest.tokenizer_sha256,
+            nats_per_token=tally.nats / max(tally.tokens, 1),
+            finding=failed.finding if failed is not None else None,
+            message=message,
+        )
+
+    def _refuse(self, finding: Finding, message: str, reason: str) -> Report:
+        self._audits.append(Audit("answer", False, finding=finding))
+        text = message.splitlines()[0][:500] if message else finding.value
+        evaluation = self._evaluation()
+        digest = self._dataset.manifest.tokenizer_sha256
+        return Report(None, None, evaluation, digest, None, finding, text, reason)
+
+    def _evaluation(self) -> Evaluation:
+        tally = self._tally
+        return Evaluation(
+            tally.tokens, tally.bytes, self._scoring_seconds, self._audit_seconds, tuple(self._audits)
+        )
+
+
+def _finding_of(error: CandidateFailedError) -> Finding:
+    if error.reason == "WRONG_VOCABULARY":
+        return Finding.WRONG_VOCABULARY
+    if "forward() must return" in error.message:
+        return Finding.WRONG_SHAPE
+    return Finding.BAD_CHECKPOINT if "the weights" in error.message else Finding.NO_ANSWER
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit codes: 0 scored and accepted, 1 refused or impossible, 2 wrong use."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.job is not None:
+            report = _run(parse_job(options.job.read_text(encoding="utf-8")))
+            print(report.to_json())  # noqa: T201
+            return 0
+        report = _run_by_hand(options)
+    except (ServiceError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    if report.finding is not None:
+        print(f"refused: {report.finding}: {report.message}", file=sys.stderr)  # noqa: T201
+    print(report.to_json() if options.json else f"val_bpb: {report.val_bpb:.6f}")  # noqa: T201
+    return 0 if report.finding is None else 1
+
+
+def _run(job: EvaluationJob) -> Report:
+    return Evaluator(job, open_dataset(Path(job.dataset))).run()
+
+
+def _run_by_hand(options: argparse.Namespace) -> Report:
+    for name in ("train_py", "checkpoint", "dataset"):
+        if getattr(options, name) is None:
+            raise SystemExit("usage: python -m trainer.evaluate TRAIN_PY CHECKPOINT DATASET")
+    with tempfile.TemporaryDirectory() as folder:
+        job = EvaluationJob(
+            train_py=str(options.train_py.resolve()),
+            checkpoint=str(options.checkpoint.resolve()),
+            dataset=str(options.dataset.resolve()),
+            work=folder,
+            tier=options.tier.upper(),
+            device=options.device,
+            threads=options.threads,
+            batch_rows=options.batch_rows,
+            audit_seed=time.time_ns(),
+        )
+        return _run(job)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer.evaluate")
+    parser.add_argument("train_py", type=Path, nargs="?")
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="folder with the weights")
+    parser.add_argument("dataset", type=Path, nargs="?", help="folder of one prepared data set")
+    parser.add_argument("--job", type=Path, help="the daemon's job, as JSON; replaces all others")
+    parser.add_argument("--tier", default="none", choices=["none", "landlock", "bubblewrap"])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--batch-rows", type=int, default=16)
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,145 @@
+"""A candidate process that answers logits, started in its sandbox by the evaluator."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.evaluation.job import EvaluationJob
+from trainer.harness.logit_channel import LogitClient, logits_offset, memory_bytes
+from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
+from trainer.sandbox.launch import has_supervisor, supervisor_command, supervisor_environment
+from trainer.sandbox.plan import Limits, Plan
+
+FILE_LIMIT = 1 << 30
+
+
+class CandidateServer(AbstractContextManager["CandidateServer"]):
+    """One fresh instance. Tokens and logits go through sealed shared memory where the system has it."""
+
+    def __init__(self, job: EvaluationJob, name: str, length: int, vocabulary: int) -> None:
+        self._job = job
+        self._folder = Path(job.work) / name
+        self._vocabulary = vocabulary
+        self._offset = logits_offset(job.batch_rows, length)
+        size = memory_bytes(job.batch_rows, length, vocabulary)
+        self._memory_fd, self._memory = open_shared_memory(size)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client: LogitClient | None = None
+
+    def __enter__(self) -> Self:
+        request_read, request_write = os.pipe()
+        reply_read, reply_write = os.pipe()
+        self._fds = [request_write, reply_read]
+        try:
+            self._start(request_read, reply_write)
+        finally:
+            os.close(request_read)
+            os.close(reply_write)
+        self._client = LogitClient(
+            request_write, reply_read, self._memory, self._offset, self._job.answer_seconds
+        )
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.send_signal(
+                signal.SIGTERM if has_supervisor() else getattr(signal, "SIGKILL", signal.SIGTERM)
+            )
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for descriptor in self._fds:
+            os.close(descriptor)
+        if self._memory is not None:
+            self._memory.close()
+            os.close(self._memory_fd)
+
+    def wait_ready(self) -> int:
+        """The vocabulary size that the candidate states. Raises ChannelError or CandidateFailedError."""
+        return self._answering().wait_ready()
+
+    def logits(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Float32 [B, T, V] in private memory. Raises ChannelError or CandidateFailedError."""
+        if self._memory is not None:
+            # What the candidate does not write must not look like an answer.
+            end = self._offset + tokens.size * self._vocabulary * 4
+            np.frombuffer(self._memory, dtype=np.float32)[self._offset // 4 : end // 4] = np.nan
+        out = np.empty((*tokens.shape, self._vocabulary), dtype=np.float32)
+        self._answering().logits(tokens.astype(np.int32), out)
+        return out
+
+    def _answering(self) -> LogitClient:
+        assert self._client is not None
+        return self._client
+
+    def _start(self, request_fd: int, reply_fd: int) -> None:
+        self._folder.mkdir(parents=True)
+        plan = self._plan(request_fd, reply_fd)
+        command, environment = list(plan.command), dict(plan.environment)
+        if has_supervisor():
+            # Nobody reads the report: a broken channel is all that the evaluator needs to know.
+            status_fd = os.open(os.devnull, os.O_WRONLY)
+            command = supervisor_command(plan, self._folder.with_suffix(".plan.json"), status_fd)
+            environment, kept = supervisor_environment(), (status_fd, *plan.keep_fds)
+        else:
+            status_fd, kept = -1, plan.keep_fds
+        try:
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=plan.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno(),
+                pass_fds=kept if os.name == "posix" else (),
+                start_new_session=True,
+            )
+        finally:
+            if status_fd >= 0:
+                os.close(status_fd)
+
+    def _plan(self, request_fd: int, reply_fd: int) -> Plan:
+        job = self._job
+        command = ["-m", "trainer.harness.serve", job.train_py, job.checkpoint]
+        command += ["--request-fd", str(request_fd), "--reply-fd", str(reply_fd)]
+        command += ["--device", job.device, "--threads", str(job.threads)]
+        kept = [request_fd, reply_fd]
+        if self._memory is not None:
+            command += ["--memory-fd", str(self._memory_fd), "--memory-bytes", str(len(self._memory))]
+            kept.append(self._memory_fd)
+        return candidate_plan(
+            command,
+            CandidateFiles(read=(Path(job.train_py), Path(job.checkpoint)), write=()),
+            tier=job.tier,
+            scratch=self._folder,
+            environment={},
+            limits=Limits(job.memory_bytes, job.processes, FILE_LIMIT, FILE_LIMIT, 10_000),
+            keep_fds=kept,
+            gpus=job.gpus,
+            threads=job.threads,
+        )
+
+
+def open_shared_memory(size: int) -> tuple[int, mmap.mmap | None]:
+    """A memory file of fixed size: sealed against growing, shrinking and further seals. (-1, None) where
+    the system has none."""
+    if not hasattr(os, "memfd_create"):
+        return -1, None
+    import fcntl
+
+    descriptor = os.memfd_create("logits", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return descriptor, mmap.mmap(descriptor, size)

@@ -1,0 +1,39 @@
+"""What the evaluator has to do, as JSON between the daemon and its process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """Paths are absolute. audit_seed is drawn by the daemon and unknown to the candidate. tokens_checksum and
+    rows_consumed say which training rows the run claims (checked when rows_consumed is not 0)."""
+
+    train_py: str
+    checkpoint: str
+    dataset: str
+    work: str
+    tier: str = "NONE"
+    device: str = "cpu"
+    gpus: tuple[int, ...] = ()
+    threads: int = 0
+    batch_rows: int = 16
+    validation_tokens: int = 0
+    audit_seed: int = 0
+    answer_seconds: float = 300.0
+    memory_bytes: int = 0
+    processes: int = 512
+    train_seed: int = 0
+    tokens_checksum: int = -1
+    rows_consumed: int = 0
+    image: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def parse_job(text: str) -> EvaluationJob:
+    fields = json.loads(text)
+    return EvaluationJob(**{**fields, "gpus": tuple(fields["gpus"])})

@@ -1,0 +1,120 @@
+"""The `local` executor: candidates as sandboxed processes on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from services.errors import FailedPreconditionError, NotFoundError
+from trainer.datasets import find_data
+from trainer.devices import host_memory_bytes, probe_devices, torch_version
+from trainer.executor import Capabilities, DeviceInfo, Job, RunEvent, SampleRequest
+from trainer.experiment import ExperimentRequest, Origin, Tier
+from trainer.local_run import LocalRun, RunSettings
+from trainer.presets import PRESETS
+from trainer.sandbox.tiers import choose_tier
+from trainer.settings import TrainerSettings
+
+
+class LocalExecutor:
+    """Runs on the CPU slots or the GPUs that the daemon leases."""
+
+    name = "local"
+    needs_data = True
+
+    def __init__(self, settings: TrainerSettings, capabilities: Capabilities) -> None:
+        self._settings = settings
+        self._capabilities = capabilities
+        self._data = settings.data.resolve()
+        cores = _core_count()
+        self._run_settings = RunSettings(
+            tier=capabilities.tier,
+            threads=settings.threads or max(1, cores // max(1, len(capabilities.devices))),
+            memory_bytes=int(settings.memory_limit_gib * 2**30) or host_memory_bytes() * 3 // 4,
+            scratch_bytes=int(settings.scratch_limit_gib * 2**30),
+            processes=settings.process_limit,
+            output_bytes=int(settings.output_limit_mib * 2**20),
+            setup_seconds=settings.setup_limit_seconds,
+            evaluation_seconds=settings.evaluation_limit_seconds,
+        )
+
+    @classmethod
+    async def open(cls, settings: TrainerSettings) -> LocalExecutor:
+        """Probes devices and sandbox. Raises ConfigurationError when the tier asked for does not work."""
+        devices, warnings = await probe_devices(settings.slots)
+        choice = await asyncio.to_thread(choose_tier, settings.sandbox)
+        capabilities = Capabilities(
+            devices, choice.usable, choice.tier, torch_version(), (*warnings, *choice.warnings)
+        )
+        return cls(settings, capabilities)
+
+    async def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    async def check(self, request: ExperimentRequest) -> str:
+        self._check_devices(request)
+        tier = self._capabilities.tier
+        if tier is Tier.NONE and request.origin is Origin.MODEL and not self._settings.unsafe:
+            raise FailedPreconditionError(
+                "no sandbox tier works here, and code that a model wrote does not run without one; install "
+                "bubblewrap, or start trainerd with --unsafe",
+                reason="SANDBOX_UNAVAILABLE",
+            )
+        if not self._capabilities.torch_version:
+            raise FailedPreconditionError(
+                "torch is not installed; install the extra `torch` or `lab`", reason="DOES_NOT_FIT"
+            )
+        return find_data(self._data, request.data_hash, PRESETS[request.preset]).manifest.data_hash
+
+    async def run(self, job: Job) -> AsyncIterator[RunEvent]:
+        dataset = find_data(self._data, job.request.data_hash, PRESETS[job.request.preset])
+        async for event in LocalRun(job, dataset, self._run_settings).events():
+            yield event
+
+    async def sample(self, job: Job, request: SampleRequest) -> str:
+        from trainer.sampling import sample_from
+
+        checkpoint = job.folder / "checkpoint"
+        if not (checkpoint / "model.safetensors").is_file():
+            raise NotFoundError(
+                f"experiment {job.request.experiment_id} kept no checkpoint", reason="ARTIFACT_NOT_FOUND"
+            )
+        dataset = find_data(self._data, job.request.data_hash, PRESETS[job.request.preset])
+        return await sample_from(job, dataset, self._run_settings, request)
+
+    async def clean_up(self, folder: Path) -> None:
+        """Processes of a dead daemon end by themselves (parent-death signal); files of the run go here."""
+        for name in ("scratch", "out", "evaluation"):
+            await asyncio.to_thread(shutil.rmtree, folder / name, ignore_errors=True)
+
+    def _check_devices(self, request: ExperimentRequest) -> None:
+        devices = self._capabilities.devices
+        classes = {device.device_class for device in devices}
+        if request.device_class and request.device_class not in classes:
+            raise FailedPreconditionError(
+                f"device_class {request.device_class!r} is not here; this trainer has {', '.join(classes)}",
+                reason="DEVICE_CLASS_MISMATCH",
+            )
+        if request.device_count > len(devices):
+            raise FailedPreconditionError(
+                f"device_count {request.device_count} is more than this trainer has: {len(devices)}",
+                reason="DOES_NOT_FIT",
+            )
+        _refuse_misfit(request, devices[0])
+
+
+def _refuse_misfit(request: ExperimentRequest, device: DeviceInfo) -> None:
+    wanted = PRESETS[request.preset].device_class
+    if wanted == "cuda" and device.kind == "cpu":
+        raise FailedPreconditionError(
+            f"preset {request.preset} needs a GPU, this trainer has none; use preset cpu",
+            reason="DOES_NOT_FIT",
+        )
+
+
+def _core_count() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,170 @@
+"""One experiment on this machine: train in the sandbox, take the checkpoint, have it scored, report."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+from trainer.artifacts import hash_artifacts
+from trainer.checkpoint_check import BadCheckpointError, CheckedCheckpoint, take_checkpoint
+from trainer.data.dataset import Dataset
+from trainer.evaluation_run import EvaluationRun
+from trainer.executor import EndEvent, Job, LogEvent, MetricEvent, PhaseEvent, RunEvent
+from trainer.experiment import Audit, Evaluation, Failure, Finding, Result, State, Tier
+from trainer.run_folder import RunFolder
+from trainer.run_rules import check_training
+from trainer.training_run import Trained, TrainingRun
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What the daemon's settings say about every run. Sizes in bytes, times in seconds, 0 for defaults."""
+
+    tier: Tier
+    threads: int
+    memory_bytes: int
+    scratch_bytes: int
+    processes: int
+    output_bytes: int
+    setup_seconds: float
+    evaluation_seconds: float
+
+
+class LocalRun:
+    """Runs a job once. Leaving `events` early ends all its processes first."""
+
+    def __init__(
+        self, job: Job, dataset: Dataset, settings: RunSettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._job, self._dataset, self._settings, self._clock = job, dataset, settings, clock
+        self._folder = RunFolder(job.folder)
+        self._queue: asyncio.Queue[RunEvent | BaseException] = asyncio.Queue()
+        self._started = clock()
+
+    async def events(self) -> AsyncIterator[RunEvent]:
+        """All events of the run, an EndEvent last. Raises OSError (a full disk, …)."""
+        worker = asyncio.create_task(self._work())
+        try:
+            while True:
+                event = await self._queue.get()
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+                if isinstance(event, EndEvent):
+                    return
+        finally:
+            worker.cancel()
+            await asyncio.wait([worker])
+            await asyncio.to_thread(self._folder.tidy, keep_checkpoint=self._keeps_checkpoint)
+
+    @property
+    def _keeps_checkpoint(self) -> bool:
+        return self._job.request.keep_checkpoint
+
+    async def _work(self) -> None:
+        try:
+            result = await self._train_and_score()
+            total = self._clock() - self._started
+            if result.failure is not None or not self._keeps_checkpoint:
+                await asyncio.to_thread(self._folder.tidy, keep_checkpoint=False)
+            artifacts = await asyncio.to_thread(hash_artifacts, self._folder.root)
+            self._queue.put_nowait(EndEvent(replace(result, total_seconds=total, artifacts=artifacts)))
+        except Exception as error:
+            self._queue.put_nowait(error)
+
+    async def _train_and_score(self) -> Result:
+        job = self._job
+        await asyncio.to_thread(self._folder.create, job.source)
+        self._phase(State.STARTING)
+        training = TrainingRun(job, self._dataset, self._settings, self._folder, self._clock)
+        training.on_line = lambda stream, text: self._queue.put_nowait(LogEvent(stream, text))
+        training.on_metric = lambda step, values, progress: self._queue.put_nowait(
+            MetricEvent(step, values, progress)
+        )
+        training.on_start = lambda: self._phase(State.TRAINING)
+        trained = await training.run()
+        result = self._describe(trained)
+        if trained.failure is not None:
+            failure, message = trained.failure
+            return replace(result, failure=failure, failure_message=message)
+        try:
+            checkpoint = await asyncio.to_thread(
+                take_checkpoint, self._folder.out, self._folder.checkpoint, self._settings.scratch_bytes
+            )
+        except BadCheckpointError as error:
+            return replace(result, failure=Failure.BAD_CHECKPOINT, failure_message=str(error))
+        result = _with_facts(result, checkpoint)
+        audits = [*trained.audits, *check_training(trained.record, checkpoint.facts, job.request.budget)]
+        if failed := next((audit for audit in audits if not audit.passed), None):
+            return _refused(result, failed, Evaluation(0, 0, 0.0, 0.0, tuple(audits)), "")
+        self._phase(State.EVALUATING, progress=1.0)
+        return await self._score(result, trained, audits)
+
+    async def _score(self, result: Result, trained: Trained, audits: list[Audit]) -> Result:
+        run = EvaluationRun(self._job, self._dataset, self._settings, self._folder)
+        run.on_line = lambda text: self._queue.put_nowait(LogEvent("stderr", text))
+        report, problem = await run.score(trained.record)
+        if report is None:
+            failure, message = problem
+            return replace(result, failure=failure, failure_message=message)
+        evaluation = replace(report.evaluation, audits=(*audits, *report.evaluation.audits))
+        result = replace(result, evaluation=evaluation, tokenizer_hash=report.tokenizer_hash)
+        if report.finding is not None:
+            failed = Audit("", False, finding=report.finding)
+            return _refused(result, failed, evaluation, report.message)
+        return replace(result, val_bpb=report.val_bpb, val_bpb_legacy=report.val_bpb_legacy)
+
+    def _describe(self, trained: Trained) -> Result:
+        record, device = trained.record, self._job.devices[0]
+        seconds = (record.end_time or self._clock()) - record.start_time if record.start_time else 0.0
+        return Result(
+            claimed_val_bpb=trained.claimed_val_bpb,
+            initial_loss=record.initial_loss,
+            final_loss=record.final_loss,
+            training_seconds=seconds,
+            num_steps=record.num_steps,
+            tokens=record.tokens,
+            peak_memory_bytes=trained.ending.peak_memory_bytes,
+            device=device.name,
+            device_class=device.device_class,
+            vocabulary_size=self._dataset.manifest.vocab_size,
+            data_hash=self._dataset.manifest.data_hash,
+            tokenizer_hash=self._dataset.manifest.tokenizer_sha256,
+            tokens_checksum="" if record.checksum is None else f"{record.checksum:08x}",
+            validation_hidden=self._settings.tier is not Tier.NONE,
+            log_tail=tuple(trained.tail),
+        )
+
+    def _phase(self, state: State, progress: float = 0.0) -> None:
+        self._queue.put_nowait(PhaseEvent(state, self._settings.tier, progress))
+
+
+def _with_facts(result: Result, checkpoint: CheckedCheckpoint) -> Result:
+    """Adds what only the candidate knows; none of it decides anything."""
+    facts = checkpoint.facts
+    mfu = facts.get("mfu")
+    peak = facts.get("peak_memory_bytes")
+    depth = facts.get("depth")
+    return replace(
+        result,
+        weights_hash=checkpoint.weights_hash,
+        num_parameters=checkpoint.num_parameters,
+        depth=depth if isinstance(depth, int) and 0 <= depth < 2**31 else 0,
+        attention=str(facts.get("attention", ""))[:40],
+        mfu_percent=100.0 * mfu if isinstance(mfu, float) else None,
+        peak_memory_bytes=peak if isinstance(peak, int) and 0 <= peak < 2**60 else result.peak_memory_bytes,
+    )
+
+
+def _refused(result: Result, failed: Audit, evaluation: Evaluation, message: str) -> Result:
+    finding = failed.finding or Finding.NO_ANSWER
+    bad_checkpoint = finding is Finding.BAD_CHECKPOINT
+    text = message or f"audit {failed.name} failed"
+    return replace(
+        result,
+        evaluation=evaluation,
+        failure=Failure.BAD_CHECKPOINT if bad_checkpoint else Failure.AUDIT_FAILED,
+        failure_message=f"{finding}: {text}",
+    )

@@ -1,0 +1,116 @@
+"""The events of a training process, with the times at which the daemon received them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+MOST_EVENT_BYTES = 256 << 20
+LONGEST_EVENT = 1 << 18
+MOST_VALUES = 40
+
+
+@dataclass
+class TrainingRecord:
+    """What the candidate says of its training. Times are the daemon's monotonic seconds."""
+
+    start_time: float | None = None
+    end_time: float | None = None
+    step_tokens: int = 0
+    num_steps: int = 0
+    tokens: int = 0
+    checksum: int | None = None
+    last_step: int = -1
+    metric_count: int = 0
+    initial_loss: float | None = None
+    last_losses: list[float] = field(default_factory=list)
+    failure_reason: str = ""
+    failure_message: str = ""
+    cpu_before_start: float = 0.0
+    cpu_at_end: float = 0.0
+
+    @property
+    def final_loss(self) -> float | None:
+        """Mean of the last ten steps."""
+        return sum(self.last_losses) / len(self.last_losses) if self.last_losses else None
+
+
+class EventReader:
+    """Reads JSON lines from a pipe into a record; malformed ones are dropped, the record stays bounded."""
+
+    def __init__(
+        self, clock: Callable[[], float], on_metric: Callable[[int, Mapping[str, float]], None],
+        on_phase: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.record = TrainingRecord()
+        self._clock, self._on_metric, self._on_phase = clock, on_metric, on_phase
+
+    async def read(self, descriptor: int) -> None:
+        """Reads until the last writer is gone and closes the descriptor."""
+        loop = asyncio.get_running_loop()
+        pipe: IO[bytes] = os.fdopen(descriptor, "rb", buffering=0)
+        reader = asyncio.StreamReader(limit=LONGEST_EVENT)
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        rest, left = b"", MOST_EVENT_BYTES
+        try:
+            while chunk := await reader.read(65_536):
+                left -= len(chunk)
+                if left < 0:
+                    continue
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self.take(line)
+                rest = rest if len(rest) <= LONGEST_EVENT else b""
+        finally:
+            transport.close()
+
+    def take(self, line: bytes) -> None:
+        """Takes one line."""
+        try:
+            event = json.loads(line)
+            kind = event["type"]
+            if kind == "metric":
+                self._metric(int(event["step"]), event["values"])
+            elif kind == "start":
+                self._start(event)
+            elif kind == "end":
+                self._end(event)
+            elif kind == "failure":
+                self.record.failure_reason = str(event["reason"])[:64]
+                self.record.failure_message = str(event["message"])[:2000]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            return
+
+    def _start(self, event: Mapping[str, Any]) -> None:
+        if self.record.start_time is None:
+            self.record.start_time = self._clock()
+            self.record.step_tokens = int(event.get("step_tokens", 0))
+            self._on_phase("start")
+
+    def _end(self, event: Mapping[str, Any]) -> None:
+        if self.record.start_time is not None and self.record.end_time is None:
+            self.record.end_time = self._clock()
+            self.record.num_steps, self.record.tokens = int(event["num_steps"]), int(event["tokens"])
+            checksum = event.get("checksum")
+            self.record.checksum = int(checksum) if checksum is not None else None
+            self._on_phase("end")
+
+    def _metric(self, step: int, values: Mapping[str, Any]) -> None:
+        record = self.record
+        numbers = {
+            str(name)[:64]: float(value)
+            for name, value in list(values.items())[:MOST_VALUES]
+            if isinstance(value, int | float) and math.isfinite(value)
+        }
+        record.metric_count += 1
+        record.last_step = max(record.last_step, step)
+        if (loss := numbers.get("loss")) is not None:
+            if record.initial_loss is None:
+                record.initial_loss = loss
+            record.last_losses = [*record.last_losses[-9:], loss]
+        self._on_metric(step, numbers)

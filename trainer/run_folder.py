@@ -1,0 +1,63 @@
+"""The folder of one run: what the daemon writes, what the candidate may write, what stays afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """train.py, run.json, log.txt and metrics.jsonl are the daemon's; scratch and out the candidate's."""
+
+    root: Path
+
+    @property
+    def source(self) -> Path:
+        return self.root / "train.py"
+
+    @property
+    def run_spec(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "scratch"
+
+    @property
+    def out(self) -> Path:
+        return self.root / "out"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation"
+
+    def create(self, source: str) -> None:
+        """Makes the folder anew. Raises OSError."""
+        for path in (self.scratch, self.out, self.checkpoint, self.evaluation):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in (self.scratch, self.out, self.evaluation):
+            path.mkdir(parents=True)
+        self.source.write_text(source, encoding="utf-8")
+
+    def tidy(self, *, keep_checkpoint: bool) -> None:
+        """Removes what is of no use once the run has ended."""
+        for path in (self.scratch, self.out, self.evaluation):
+            shutil.rmtree(path, ignore_errors=True)
+        if not keep_checkpoint:
+            shutil.rmtree(self.checkpoint, ignore_errors=True)
+        for name in ("plan.json", "evaluator-plan.json"):
+            (self.root / name).unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""What a candidate prints: bounded, sanitised, kept in a file, with the last lines at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+LONGEST_LINE = 2_000
+TAIL_LINES = 50
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+_CLAIM = re.compile(r"^val_bpb:\s*([0-9]+\.[0-9]+)\s*$")
+
+
+def sanitise(raw: bytes) -> str:
+    """One printable line of at most LONGEST_LINE characters: no escapes, no controls, no direction marks."""
+    text = _ESCAPES.sub("", raw[: 4 * LONGEST_LINE].decode("utf-8", "replace"))
+    text = "".join(c if c.isprintable() else " " if c == "\t" else "" for c in text)
+    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+
+
+class OutputCollector:
+    """Takes the lines of several streams. `over_limit` is called once, when more was printed than allowed."""
+
+    def __init__(
+        self,
+        path: Path,
+        limit_bytes: int,
+        on_line: Callable[[str, str], None],
+        over_limit: Callable[[], None],
+    ) -> None:
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.claimed_val_bpb: float | None = None
+        self.exceeded = False
+        self._file = path.open("w", encoding="utf-8")
+        self._left = limit_bytes
+        self._on_line, self._over_limit = on_line, over_limit
+
+    async def read(self, name: str, stream: asyncio.StreamReader) -> None:
+        """Reads a stream to its end; beyond the limit it is read on and thrown away."""
+        rest = b""
+        while chunk := await stream.read(65_536):
+            self._left -= len(chunk)
+            if self._left < 0:
+                if not self.exceeded:
+                    self.exceeded = True
+                    self._over_limit()
+                continue
+            *lines, rest = re.split(rb"[\r\n]", rest + chunk)
+            for line in lines:
+                self._take(name, line)
+            if len(rest) > 4 * LONGEST_LINE:
+                self._take(name, rest)
+                rest = b""
+        self._take(name, rest)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _take(self, name: str, raw: bytes) -> None:
+        line = sanitise(raw)
+        if not line.strip():
+            return
+        if name == "stdout" and (claim := _CLAIM.match(line)):
+            self.claimed_val_bpb = float(claim[1])
+        self.tail.append(line)
+        self._file.write(f"{name}: {line}\n")
+        self._on_line(name, line)

@@ -1,0 +1,120 @@
+"""Rules of a run that the daemon checks itself: times, counts, and why a process ended. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.experiment import Audit, Budget, Failure, Finding
+from trainer.run_events import TrainingRecord
+from trainer.sandbox.launch import Ending
+
+# What a candidate's own failure event may say -> our names.
+CANDIDATE_REASONS = {
+    "SYNTAX_ERROR": Failure.SYNTAX_ERROR,
+    "IMPORT_ERROR": Failure.IMPORT_ERROR,
+    "CONTRACT_VIOLATION": Failure.CONTRACT_VIOLATION,
+    "NOT_FINITE": Failure.NOT_FINITE,
+    "OUT_OF_MEMORY_HOST": Failure.OUT_OF_HOST_MEMORY,
+    "OUT_OF_MEMORY_DEVICE": Failure.OUT_OF_DEVICE_MEMORY,
+    "DISK_FULL": Failure.DISK_FULL,
+    "COMPILE_FAILED": Failure.COMPILE_FAILED,
+    "DEVICE_LOST": Failure.DEVICE_LOST,
+    "RUNTIME_ERROR": Failure.RUNTIME_ERROR,
+}
+LIMIT_MESSAGES = {
+    "memory": "the run used more memory than its cap",
+    "processes": "the run had more processes than its cap",
+    "scratch": "the run filled more disk than its cap",
+    "files": "the run made more files than its cap",
+    "output": "the run printed more than its cap",
+}
+_VIOLATION = re.compile(r"PermissionError|Operation not permitted|Permission denied|Read-only file system")
+
+
+@dataclass(frozen=True)
+class TimeRules:
+    """Seconds, by the daemon's clock: before training may begin, between its end and the process's, for the
+    whole; and CPU seconds that may be used before training begins (0: not judged)."""
+
+    setup: float
+    finish: float
+    wall: float
+    setup_cpu: float
+
+    def training_limit(self, budget: Budget) -> float:
+        """Longest time from start to end; a budget by time may be overrun by its last step."""
+        if budget.kind != "time":
+            return self.wall
+        return budget.amount * 1.05 + max(2.0, min(budget.amount * 0.1, 30.0))
+
+
+def time_rules(budget: Budget, on_gpu: bool, setup: float, wall: float, threads: int) -> TimeRules:
+    """The rules for a budget; setup and wall are the settings', 0 for the defaults."""
+    setup = setup or (600.0 if on_gpu else 120.0)
+    if not wall:
+        training = budget.amount * 1.2 if budget.kind == "time" else 3600.0
+        wall = setup + training + 120.0
+    return TimeRules(setup, 60.0 if on_gpu else 30.0, wall, 0.0 if on_gpu else 15.0 + 5.0 * threads)
+
+
+def classify_ending(
+    ending: Ending, record: TrainingRecord, overrun: str, tail: Sequence[str]
+) -> tuple[Failure, str] | None:
+    """Why a training process failed, or None when it ended well. overrun names the time rule or cap by
+    which the daemon ended it."""
+    if overrun in LIMIT_MESSAGES or ending.limit in LIMIT_MESSAGES:
+        name = overrun if overrun in LIMIT_MESSAGES else ending.limit
+        failure = Failure.OUT_OF_HOST_MEMORY if name == "memory" else Failure.LIMIT_EXCEEDED
+        return failure, LIMIT_MESSAGES[name]
+    if overrun or ending.limit == "wall":
+        texts = {
+            "setup": "training did not begin in time",
+            "finish": "the process did not end in time after training",
+            "training": "training went on beyond its budget",
+        }
+        return Failure.TIMEOUT, texts.get(overrun, "the run took longer than its wall-clock limit")
+    if ending.error or ending.code == 126:
+        return Failure.INTERNAL, f"the sandbox could not start the run: {ending.error or _last(tail)}"
+    if record.failure_reason:
+        failure = CANDIDATE_REASONS.get(record.failure_reason, Failure.RUNTIME_ERROR)
+        message = record.failure_message.splitlines()[0] if record.failure_message else failure.value
+        if failure is Failure.RUNTIME_ERROR and _VIOLATION.search(message):
+            failure = Failure.SANDBOX_VIOLATION
+        return failure, message
+    if ending.signal:
+        return _classify_signal(ending.signal)
+    if ending.code:
+        return Failure.RUNTIME_ERROR, f"the process ended with code {ending.code}: {_last(tail)}"
+    return None
+
+
+def _classify_signal(number: int) -> tuple[Failure, str]:
+    if number == 25:  # SIGXFSZ
+        return Failure.LIMIT_EXCEEDED, "the run wrote a larger file than its cap"
+    if number == 31:  # SIGSYS
+        return Failure.SANDBOX_VIOLATION, "the run made a system call that the sandbox refuses"
+    return Failure.KILLED, f"the process was killed by signal {number}"
+
+
+def check_training(record: TrainingRecord, facts: dict[str, object], budget: Budget) -> list[Audit]:
+    """Whether the run's own figures hang together: begun, ended, steps and tokens as the checkpoint says,
+    within the budget."""
+    audits = []
+    stated = (facts.get("num_steps"), facts.get("tokens"))
+    began = record.start_time is not None and record.end_time is not None
+    trained = began and record.num_steps > 0 and record.tokens > 0 and record.last_step >= 0
+    bound = stated == (record.num_steps, record.tokens) and record.last_step < record.num_steps
+    audits.append(_audit("steps", trained and bound, Finding.UNTRAINED))
+    if budget.kind == "tokens":
+        audits.append(_audit("budget", record.tokens <= budget.amount, Finding.BUDGET_EXCEEDED))
+    return audits
+
+
+def _audit(name: str, passed: bool, finding: Finding) -> Audit:
+    return Audit(name, passed, finding=None if passed else finding)
+
+
+def _last(tail: Sequence[str]) -> str:
+    return tail[-1][:300] if tail else "it printed nothing"

@@ -1,0 +1,47 @@
+"""The command line of bubblewrap for a plan: new namespaces of every kind, and only the named files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from trainer.sandbox.plan import Plan
+
+PROGRAM = "bwrap"
+
+
+def bubblewrap_command(plan: Plan, seccomp_fd: int, program: str = PROGRAM) -> list[str]:
+    """The arguments; the filter is read from seccomp_fd (-1: none)."""
+    command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    command += ["--hostname", "sandbox"]
+    if seccomp_fd >= 0:
+        command += ["--seccomp", str(seccomp_fd)]
+    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(plan.tmp_bytes), "--tmpfs", "/dev/shm"]
+    command += ["--size", str(plan.tmp_bytes), "--tmpfs", "/tmp"]
+    for device in plan.devices:
+        command += ["--dev-bind-try", device, device]
+    for path in _outermost(plan.read):
+        command += _show(path)
+    for path in plan.masked:
+        command += _hide(path)
+    for path in plan.write:
+        command += ["--bind", path, path]
+    return [*command, "--remount-ro", "/", "--chdir", plan.folder, "--", *plan.command]
+
+
+def _outermost(paths: Sequence[str]) -> list[str]:
+    """Sorted, so that a folder is bound before what lies below it."""
+    return sorted(set(paths))
+
+
+def _show(path: str) -> list[str]:
+    if os.path.islink(path):
+        target = os.readlink(path)
+        return ["--symlink", target, path]
+    return ["--ro-bind-try", path, path]
+
+
+def _hide(path: str) -> list[str]:
+    if os.path.isdir(path):
+        return ["--tmpfs", path]
+    return ["--ro-bind", "/dev/null", path] if os.path.exists(path) else []

@@ -1,0 +1,126 @@
+"""The plan of a candidate process: which files it may see, in which environment, with which caps."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import trainer
+from trainer.sandbox.plan import Limits, Plan
+
+PACKAGE = Path(trainer.__file__).resolve().parent
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/opt/nvidia")
+SYSTEM_FILES = (
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/nsswitch.conf",
+    "/etc/passwd", "/etc/group", "/etc/alternatives", "/sys/devices/system", "/sys/fs/cgroup",
+)  # fmt: skip
+# What torch and the C library read there; bubblewrap mounts its own /proc and /dev instead.
+LANDLOCK_FILES = (
+    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems", "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/kernel/osrelease", "/proc/version", "/proc/driver/nvidia", "/dev/urandom", "/dev/random",
+    "/dev/zero",
+)  # fmt: skip
+GPU_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps", "/dev/dri")
+# Names that may pass from the daemon's environment: none of them carries a secret.
+PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "NVIDIA_DRIVER_CAPABILITIES", "TZ")
+
+
+@dataclass(frozen=True)
+class CandidateFiles:
+    """What is particular to one process: files to read, folders to write, files to hide."""
+
+    read: tuple[Path, ...]
+    write: tuple[Path, ...]
+    masked: tuple[str, ...] = ()
+
+
+def candidate_plan(
+    command: Iterable[str],
+    files: CandidateFiles,
+    *,
+    tier: str,
+    scratch: Path,
+    environment: Mapping[str, str],
+    limits: Limits,
+    keep_fds: Iterable[int] = (),
+    gpus: tuple[int, ...] = (),
+    threads: int = 0,
+) -> Plan:
+    """scratch is the working folder; it holds HOME, TMPDIR and caches and is the only place to write apart
+    from files.write."""
+    devices = ["/dev/null", "/dev/full"] if tier == "LANDLOCK" else []
+    extra = list(LANDLOCK_FILES) if tier == "LANDLOCK" else []
+    if gpus:
+        devices += [path for pattern in GPU_DEVICES for path in sorted(glob.glob(pattern))]
+        extra += ["/sys"]
+    read = [*SYSTEM, *SYSTEM_FILES, *extra, *interpreter_paths(), *harness_paths(), *map(str, files.read)]
+    return Plan(
+        command=(sys.executable, "-P", "-B", *command),
+        environment=candidate_environment(environment, scratch, tier, gpus, threads),
+        folder=str(scratch),
+        tier=tier,
+        read=tuple(path for path in read if os.path.lexists(path)),
+        write=(str(scratch), *map(str, files.write)),
+        masked=files.masked,
+        devices=tuple(devices),
+        keep_fds=tuple(keep_fds),
+        limits=limits,
+    )
+
+
+def candidate_environment(
+    given: Mapping[str, str], scratch: Path, tier: str, gpus: tuple[int, ...], threads: int
+) -> dict[str, str]:
+    """An allow-list, so that no key of the daemon's can slip through."""
+    names = os.environ  # noqa: TID251 - the environment of a child is made here
+    tmp = "/tmp" if tier == "BUBBLEWRAP" else str(scratch)
+    made = {name: names[name] for name in PASSED_ON if name in names}
+    made |= {
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin")),
+        "HOME": str(scratch),
+        "TMPDIR": tmp,
+        "USER": "candidate",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "compile-cache"),
+        "TRITON_CACHE_DIR": str(scratch / "compile-cache" / "triton"),
+        "CUDA_CACHE_PATH": str(scratch / "compile-cache" / "cuda"),
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)),
+    }
+    if threads:
+        made["OMP_NUM_THREADS"] = str(threads)
+    if os.name == "nt" and "SYSTEMROOT" in names:
+        made["SYSTEMROOT"] = names["SYSTEMROOT"]
+    return made | dict(given)
+
+
+def interpreter_paths() -> list[str]:
+    """The Python installation and its packages."""
+    found = [sys.prefix, sys.base_prefix]
+    found += [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    executable = sys.executable
+    found.append(os.path.dirname(os.path.realpath(executable)))
+    unique = sorted({os.path.abspath(path) for path in found})
+    return [p for p in unique if not any(p != o and p.startswith(o + "/") for o in unique)]
+
+
+def harness_paths() -> list[str]:
+    """The part of this package that a candidate imports, and no more of a source checkout."""
+    return [str(PACKAGE / "__init__.py"), str(PACKAGE / "harness")]
+
+
+def mask_paths(origin_files: Iterable[str]) -> tuple[str, ...]:
+    """The files that validation text was drawn from, and their compiled forms."""
+    found = []
+    for name in origin_files:
+        path = Path(name)
+        if path.is_file():
+            found.append(str(path))
+            found += glob.glob(glob.escape(str(path.parent / "__pycache__" / path.stem)) + ".*.pyc")
+    return tuple(found)

@@ -1,0 +1,75 @@
+"""Starting the candidate inside its tier: what the child does between fork and exec."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+
+from trainer.sandbox import kernel, landlock, seccomp
+from trainer.sandbox.bubblewrap import bubblewrap_command
+from trainer.sandbox.plan import Plan
+
+
+def start_candidate(plan: Plan, private_fd: int) -> int:
+    """Forks and executes; returns the process id. Whatever stops the child before exec is written to its
+    stderr and ends it with code 126. private_fd is closed in the child."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.close(private_fd)
+        _prepare(plan)
+        command = _enter(plan)
+        program = shutil.which(command[0], path=plan.environment.get("PATH", os.defpath)) or command[0]
+        os.execve(program, command, dict(plan.environment))
+    except BaseException as error:
+        os.write(2, f"sandbox: cannot start {plan.tier}: {error}\n".encode())
+    os._exit(126)
+
+
+def _prepare(plan: Plan) -> None:
+    os.setsid()
+    os.chdir(plan.folder)
+    os.umask(0o077)
+    for descriptor in _open_descriptors():
+        if descriptor > 2 and descriptor not in plan.keep_fds:
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue  # the one by which the list was read
+    for descriptor in plan.keep_fds:
+        os.set_inheritable(descriptor, True)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if plan.limits.file_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (plan.limits.file_bytes, plan.limits.file_bytes))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+
+
+def _enter(plan: Plan) -> list[str]:
+    """Applies the tier to this process where it is one of the kernel's, and returns what to execute."""
+    command = list(plan.command)
+    if plan.tier == "NONE":
+        return command
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    if plan.tier == "BUBBLEWRAP":
+        return bubblewrap_command(plan, _memory_file(seccomp.build_filter(allow_connect=True)))
+    if plan.tier == "LANDLOCK":
+        own = f"/proc/{os.getpid()}"
+        landlock.restrict_files((*plan.read, own), plan.write, plan.masked, plan.devices)
+        seccomp.install_filter(seccomp.build_filter())
+        return command
+    raise OSError(f"the supervisor does not know the tier {plan.tier}")
+
+
+def _memory_file(data: bytes) -> int:
+    descriptor = os.memfd_create("filter", 0)
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _open_descriptors() -> list[int]:
+    return [int(name) for name in os.listdir("/proc/self/fd")]

@@ -1,0 +1,144 @@
+"""The supervisor: starts one candidate as a plan says, watches its caps, and ends every process of it.
+
+Runs as a small program of its own, `python -S -c "…" PLAN STATUS_FD`. It is the subreaper of the tree, so a
+process that leaves its session or loses its parent still belongs to it. It ends with the candidate, on
+SIGTERM, and when the daemon dies. The last line on STATUS_FD is JSON: {"code", "signal", "limit", "cpu"}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from trainer.sandbox import kernel
+from trainer.sandbox.enter import start_candidate
+from trainer.sandbox.plan import Plan, parse_plan
+from trainer.sandbox.usage import descendants, measure_scratch, measure_tree
+
+POLL_SECONDS = 0.1
+SCRATCH_EVERY = 5  # polls
+PATIENCE_SECONDS = 10.0
+
+
+class Supervisor:
+    """Watches one tree. `limit` names the cap that ended it, or "" for none."""
+
+    def __init__(self, plan: Plan, status_fd: int) -> None:
+        self.plan = plan
+        self.status_fd = status_fd
+        self.limit = ""
+        self.stopping = False
+        self.peak_memory = 0
+
+    def run(self) -> int:
+        """Starts, watches and ends the tree; returns 0 when that went well."""
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the sleep
+        if os.getppid() == 1:
+            return 1  # the daemon died before the line above could tell
+        try:
+            root = start_candidate(self.plan, self.status_fd)
+        except OSError as error:
+            self._report({"error": f"{error.strerror}: {error.filename or ''}"})
+            return 1
+        status = self._watch(root)
+        self._end_all()
+        code = os.waitstatus_to_exitcode(status)
+        usage = os.times()
+        fields = {
+            "code": max(code, 0),
+            "signal": max(-code, 0),
+            "limit": self.limit,
+            "cpu": usage.children_user + usage.children_system,
+            "peak_memory": self.peak_memory,
+        }
+        self._report(fields)
+        return 0
+
+    def _watch(self, root: int) -> int:
+        started = time.monotonic()
+        polls = 0
+        while True:
+            ended, status = self._reap(root)
+            if ended:
+                return status
+            if self.stopping or self._over_limit(time.monotonic() - started, polls):
+                self._kill(root)
+                return os.waitpid(root, 0)[1]
+            polls += 1
+            time.sleep(POLL_SECONDS)
+
+    def _reap(self, root: int) -> tuple[bool, int]:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True, signal.SIGKILL
+            if pid == root:
+                return True, status
+            if pid == 0:
+                return False, 0
+
+    def _over_limit(self, seconds: float, polls: int) -> bool:
+        limits = self.plan.limits
+        memory, tasks = measure_tree(os.getpid())
+        self.peak_memory = max(self.peak_memory, memory)
+        if limits.wall_seconds and seconds > limits.wall_seconds:
+            self.limit = "wall"
+        elif limits.memory_bytes and memory > limits.memory_bytes:
+            self.limit = "memory"
+        elif limits.processes and tasks > limits.processes:
+            self.limit = "processes"
+        elif limits.scratch_bytes and polls % SCRATCH_EVERY == 0:
+            size, files = measure_scratch(self.plan.write)
+            if size > limits.scratch_bytes:
+                self.limit = "scratch"
+            elif limits.scratch_files and files > limits.scratch_files:
+                self.limit = "files"
+        return bool(self.limit)
+
+    def _kill(self, root: int) -> None:
+        try:
+            os.kill(root, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _end_all(self) -> None:
+        """Kills descendants until none is left. All are stopped before any is killed: a fork bomb would
+        otherwise be quicker than the list of its processes."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            pids = descendants(os.getpid())
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                for pid in pids:
+                    try:
+                        os.kill(pid, number)
+                    except (ProcessLookupError, PermissionError):
+                        continue
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return
+            time.sleep(0.01)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _report(self, fields: dict[str, object]) -> None:
+        try:
+            os.write(self.status_fd, json.dumps(fields).encode() + b"\n")
+        except OSError:
+            pass  # the daemon is gone
+
+
+def main() -> int:
+    return Supervisor(parse_plan(Path(sys.argv[1]).read_text()), int(sys.argv[2])).run()

@@ -1,0 +1,84 @@
+"""How much a process tree uses, read from /proc; standard library only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+
+def descendants(root: int) -> list[int]:
+    """Descendants of a process that have not been reaped, parents first."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            children.setdefault(_parent(entry), []).append(int(entry))
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def measure_tree(root: int) -> tuple[int, int]:
+    """(bytes, tasks): private memory of all descendants plus the largest shared part, and their threads."""
+    private = shared = tasks = 0
+    for pid in descendants(root):
+        fields = _status(pid)
+        private += fields.get("RssAnon", 0) + fields.get("VmSwap", 0)
+        shared = max(shared, fields.get("RssShmem", 0))
+        tasks += fields.get("Threads", 0)
+    return private * 1024 + shared * 1024, tasks
+
+
+def measure_scratch(folders: Iterable[str]) -> tuple[int, int]:
+    """(bytes on disk, files) below the folders; links are not followed."""
+    size = files = 0
+    waiting = list(folders)
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    files += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+        except OSError:
+            continue  # it went away while being counted
+    return size, files
+
+
+def _parent(entry: str) -> int:
+    try:
+        with open(f"/proc/{entry}/stat", "rb") as stream:
+            return int(stream.read().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return -1
+
+
+def _status(pid: int) -> dict[str, int]:
+    found = {}
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as stream:
+            for line in stream:
+                name, _, value = line.partition(":")
+                if name in ("RssAnon", "RssShmem", "VmSwap", "Threads"):
+                    found[name] = int(value.split()[0])
+    except (OSError, ValueError, IndexError):
+        pass
+    return found
+
+
+def cpu_seconds(root: int) -> float:
+    """User and system time of all descendants, those that have ended and been waited for included."""
+    ticks = 0
+    for pid in descendants(root):
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as stream:
+                fields = stream.read().rpartition(b")")[2].split()
+            ticks += sum(int(value) for value in fields[11:15])
+        except (OSError, IndexError, ValueError):
+            continue  # it went away
+    return ticks / os.sysconf("SC_CLK_TCK")
