@@ -98,6 +98,17 @@ class SqliteBackend:
 
         return await self._writer.submit(read)
 
+    async def scan_values(self, after_name: str, limit: int) -> list[tuple[str, str]]:
+        """Named values after a name, by code point; see ValueLister."""
+
+        def read(connection: apsw.Connection) -> list[tuple[str, str]]:
+            rows = connection.execute(
+                "SELECT * FROM value WHERE name > ? ORDER BY name LIMIT ?", (after_name, limit)
+            )
+            return [(str(columns[0]), str(columns[1])) for columns in rows if intact(columns)]
+
+        return await self._writer.submit(read) or []
+
     async def read_events(self, after_sequence: int, limit: int) -> list[Event]:
         def read(connection: apsw.Connection) -> list[Event]:
             rows = connection.execute(
@@ -135,7 +146,7 @@ class SqliteBackend:
         return result
 
     async def backup(self, path: Path) -> BackupResult:
-        if os.path.exists(path):
+        if os.path.lexists(path):  # noqa: ASYNC240 - a lookup, no wait
             raise AlreadyExistsError(f"path: {path} exists; name a new file", reason="PATH_EXISTS")
         steps = backup_steps(path)
         try:
