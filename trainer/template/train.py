@@ -7,7 +7,7 @@ the checkpoint, never by this file. `python train.py` runs one experiment by han
 
 Shapes: B rows, T tokens, V vocabulary, C width, H heads, D head width, L layers.
 """
-# mypy: disable-error-code="arg-type,union-attr,no-any-return,no-untyped-call,list-item"
+# mypy: disable-error-code="arg-type,attr-defined,union-attr,no-any-return,no-untyped-call,list-item"
 
 import math
 import time
@@ -21,10 +21,13 @@ import torch.nn.functional as F
 from trainer.harness.attention import MaskPlan, attend, choose_backend, document_ids, plan_masks
 from trainer.harness.budget import BudgetClock
 from trainer.harness.checkpoint import save_checkpoint
+from trainer.harness.cross_entropy import softcap_cross_entropy
 from trainer.harness.device import Device, open_device, peak_memory_bytes, seed_everything, synchronize
 from trainer.harness.events import EventWriter
-from trainer.harness.failures import ContractError, NotFiniteError
+from trainer.harness.failures import ContractError
 from trainer.harness.loader import TokenLoader, open_train_rows
+from trainer.harness.loss_reader import LossReader
+from trainer.harness.process_group import ProcessGroup, join_group
 from trainer.harness.run_spec import RunSpec
 
 # === SECTION: hyperparameters ===
@@ -37,10 +40,16 @@ MLP_RATIO = 4  # hidden width of the MLP / width
 MLP_ACTIVATION = "relu2"  # relu2, gelu or silu
 WINDOW_PATTERN = "SSSSL"  # repeated over the layers: S short window, L full; the last layer is always full
 SHORT_WINDOW_DIVISOR = 8  # short window = T / this
+DOCUMENT_MASK = False  # attention stays inside a document
 ROPE_BASE = 200_000
 QK_NORM = True  # RMS norm on queries and keys, after rotary
 VALUE_EMBEDDINGS = True  # gated token embeddings added to the values of every second layer
-DOCUMENT_MASK = False  # attention stays inside a document
+NGRAM_ORDER = 1  # 2: hashed bigram tables join those values as well; 3: trigrams too; 1: none
+NGRAM_ROWS = 4  # rows of an n-gram table / vocabulary
+HEAD_GATES = False  # each head's output times 2 * sigmoid(gate)
+HEAD_NORM = False  # RMS norm on each head's output
+SMEAR = False  # a gated share of the previous token's embedding joins each token's
+BACKOUT = 0.0  # initial share of the two-thirds layer's stream that is taken out before the head
 SOFTCAP = 15.0  # logits = SOFTCAP * tanh(z / SOFTCAP); 0 switches it off
 INIT_SCALE = 0.68  # multiplies the uniform initialisation of matrices
 RESID_LAMBDA_INIT = 1.0  # residual stream, per layer
@@ -48,23 +57,28 @@ X0_LAMBDA_INIT = 0.05  # share of the first embedding, per layer
 
 # Batch
 DEVICE_BATCH_SIZE = 64  # rows a forward pass takes
-TOTAL_BATCH_SIZE = 2**17  # tokens an optimizer step takes
+TOTAL_BATCH_SIZE = 2**17  # tokens an optimizer step takes, over all devices
 
 # Optimizer: AdamW for tables, head and scalars, Muon for matrices
 EMBEDDING_LR = 0.9  # Adam rates but SCALAR_LR are scaled by (width / 768) ** -0.5
+NGRAM_LR = 0.9
 UNEMBEDDING_LR = 0.005
 SCALAR_LR = 0.5
 MATRIX_LR = 0.04  # scaled by sqrt(rows / columns) where rows exceed columns
+GATE_LR = 0.0  # Adam rate of gates; 0 leaves them to Muon
 ADAM_BETAS = (0.8, 0.95)
 EMBEDDING_WD = 0.001
 VE_WD = 0.003
 LM_HEAD_WD = 0.01
 WEIGHT_DECAY = 0.2  # matrices: cautious, falls to zero with progress
+CAUTIOUS_ADAM = False  # Adam decays only where the update agrees in sign with the weight
 MUON_MOMENTUM_START = 0.85
 MUON_MOMENTUM = 0.95
 MUON_MOMENTUM_STEPS = 200  # steps from the first to the second
+MUON_MOMENTUM_END = 0.95  # reached at the end of the warm-down
 MUON_ITERATIONS = 5  # of the polar decomposition, at most 5
-NORMUON = True  # equalise the variance of rows (or columns) of the update
+MUON_EQ = False  # rows of the momentum get equal norm before orthogonalisation
+NORMUON = True  # rows (or columns) of the update get equal variance after it
 NORMUON_BETA2 = 0.95
 
 # Schedule, as shares of the budget
@@ -75,27 +89,33 @@ FINAL_LR_FRAC = 0.05
 # Weber bracket W = 1 - v^2 / (2 c^2) + v a / c^2 on every update: v momentum, a its change in one step
 WEBER_MODE = "off"  # off; raw: gradient units, as first proposed; normalized: units of the second moment
 WEBER_C_SQ = 1.0  # c^2: larger is subtler
+WEBER_CONTROL = "none"  # mean: W divided by its mean, so that only its shape acts; shuffle: W permuted
 
 # === SECTION: model ===
 
 
 def model_config(vocab_size: int, context_length: int, bos: int) -> dict[str, Any]:
     """Everything build_model() needs, as JSON: the structural hyperparameters and the data's shape."""
-    width = -(-DEPTH * ASPECT_RATIO // HEAD_DIM) * HEAD_DIM
     return {
         "vocab_size": vocab_size,
         "context_length": context_length,
         "bos": bos,
         "depth": DEPTH,
-        "width": width,
+        "width": -(-DEPTH * ASPECT_RATIO // HEAD_DIM) * HEAD_DIM,
         "head_dim": HEAD_DIM,
         "mlp_ratio": MLP_RATIO,
         "mlp_activation": MLP_ACTIVATION,
         "windows": layer_windows(context_length),
+        "document_mask": DOCUMENT_MASK,
         "rope_base": ROPE_BASE,
         "qk_norm": QK_NORM,
         "value_embeddings": VALUE_EMBEDDINGS,
-        "document_mask": DOCUMENT_MASK,
+        "ngram_order": NGRAM_ORDER,
+        "ngram_rows": NGRAM_ROWS * vocab_size,
+        "head_gates": HEAD_GATES,
+        "head_norm": HEAD_NORM,
+        "smear": SMEAR,
+        "backout": BACKOUT,
         "softcap": SOFTCAP,
     }
 
@@ -120,47 +140,87 @@ def norm(x: torch.Tensor) -> torch.Tensor:
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary position on the two halves of each head: x [B, T, H, D], cos and sin [T, 1, D / 2]."""
     first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos + second * sin, second * cos - first * sin], dim=-1)
+    return torch.cat([first * cos + second * sin, second * cos - first * sin], dim=-1).to(x.dtype)
+
+
+def shift(tokens: torch.Tensor, by: int) -> torch.Tensor:
+    """tokens [B, T] moved `by` places later; the first places become 0."""
+    return F.pad(tokens, (by, 0))[:, : tokens.size(1)]
+
+
+class Gate(nn.Module):
+    """2 * sigmoid of a linear map of the first channels: 1 at the start, between 0 and 2 later."""
+
+    def __init__(self, width: int, outputs: int, first: int = 0, channels: int = 32) -> None:
+        super().__init__()
+        self.first, self.last = min(first, width - 1), min(first + channels, width)
+        self.map = nn.Linear(self.last - self.first, outputs, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * torch.sigmoid(self.map(x[..., self.first : self.last]))
+
+
+class NgramTable(nn.Module):
+    """Embeddings of hashed n-grams: two half-width tables with different hashes, so few collide in both."""
+
+    PRIMES = ((36313, 27191, 51749), (48271, 69621, 16807))
+
+    def __init__(self, rows: int, width: int, order: int) -> None:
+        super().__init__()
+        self.rows, self.order = rows, order
+        self.halves = nn.ModuleList(nn.Embedding(rows, width // 2) for _ in self.PRIMES)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        found = []
+        for table, primes in zip(self.halves, self.PRIMES, strict=True):
+            mixed = tokens * primes[0]
+            for back in range(1, self.order):
+                mixed = mixed ^ (shift(tokens, back) * primes[back])
+            found.append(table(mixed % self.rows))
+        return torch.cat(found, dim=-1)
 
 
 class Attention(nn.Module):
-    """Causal attention; in every second layer a gated value embedding joins the values."""
-
-    GATE_CHANNELS = 32
+    """Causal attention; extra values, from token and n-gram embeddings, join through gates."""
 
     def __init__(self, config: dict[str, Any], layer: int) -> None:
         super().__init__()
         width, self.head_dim = config["width"], config["head_dim"]
         self.heads = width // self.head_dim
         self.window = config["windows"][layer]
-        self.qk_norm = config["qk_norm"]
+        self.qk_norm, self.head_norm = config["qk_norm"], config["head_norm"]
         self.q = nn.Linear(width, width, bias=False)
         self.k = nn.Linear(width, width, bias=False)
         self.v = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        has_values = config["value_embeddings"] and layer % 2 == (config["depth"] - 1) % 2
-        self.gate = nn.Linear(self.GATE_CHANNELS, self.heads, bias=False) if has_values else None
+        extra = extra_values(config, layer)
+        self.value_gates = nn.ModuleList(Gate(width, self.heads, 32 * i) for i in range(extra))
+        self.head_gate = Gate(width, self.heads, 32 * extra) if config["head_gates"] else None
 
     def forward(
-        self,
-        x: torch.Tensor,
-        value_embedding: torch.Tensor | None,
-        cos: torch.Tensor,
-        sin: torch.Tensor,
-        plan: MaskPlan,
+        self, x: torch.Tensor, extra: list[torch.Tensor], cos: torch.Tensor, sin: torch.Tensor, plan: MaskPlan
     ) -> torch.Tensor:
         rows, length, width = x.shape
         shape = (rows, length, self.heads, self.head_dim)
         q, k, v = self.q(x).view(shape), self.k(x).view(shape), self.v(x).view(shape)
-        if self.gate is not None and value_embedding is not None:
-            gate = 2 * torch.sigmoid(self.gate(x[..., : self.GATE_CHANNELS]))
-            v = v + gate.unsqueeze(-1) * value_embedding.view(shape)
+        for gate, values in zip(self.value_gates, extra, strict=True):
+            v = v + (gate(x).unsqueeze(-1) * values.view(shape)).to(v.dtype)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if self.qk_norm:
             q, k = norm(q), norm(k)
-        q, k = q.to(v.dtype), k.to(v.dtype)
-        mixed: torch.Tensor = self.out(attend(q, k, v, self.window, plan).reshape(rows, length, width))
-        return mixed
+        y = attend(q.to(v.dtype), k.to(v.dtype), v, self.window, plan)
+        if self.head_norm:
+            y = norm(y)
+        if self.head_gate is not None:
+            y = y * self.head_gate(x).unsqueeze(-1)
+        return self.out(y.reshape(rows, length, width))
+
+
+def extra_values(config: dict[str, Any], layer: int) -> int:
+    """How many extra value embeddings a layer has: every second one, the last included."""
+    if layer % 2 != (config["depth"] - 1) % 2:
+        return 0
+    return int(config["value_embeddings"]) + config["ngram_order"] - 1
 
 
 class MLP(nn.Module):
@@ -181,8 +241,7 @@ class MLP(nn.Module):
             x = F.relu(x).square()
         else:
             x = F.gelu(x) if self.activation == "gelu" else F.silu(x)
-        mixed: torch.Tensor = self.out(x)
-        return mixed
+        return self.out(x)
 
 
 class Block(nn.Module):
@@ -194,16 +253,10 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self,
-        x: torch.Tensor,
-        value_embedding: torch.Tensor | None,
-        cos: torch.Tensor,
-        sin: torch.Tensor,
-        plan: MaskPlan,
+        self, x: torch.Tensor, extra: list[torch.Tensor], cos: torch.Tensor, sin: torch.Tensor, plan: MaskPlan
     ) -> torch.Tensor:
-        x = x + self.attention(norm(x), value_embedding, cos, sin, plan)
-        mixed: torch.Tensor = x + self.mlp(norm(x))
-        return mixed
+        x = x + self.attention(norm(x), extra, cos, sin, plan)
+        return x + self.mlp(norm(x))
 
 
 class GPT(nn.Module):
@@ -216,66 +269,88 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         depth, width, vocab_size = config["depth"], config["width"], config["vocab_size"]
+        if width % config["head_dim"] or config["head_dim"] % 2 or not 1 <= config["ngram_order"] <= 3:
+            raise ContractError("HEAD_DIM must be even and divide the width, NGRAM_ORDER must be 1, 2 or 3")
         self.embedding = nn.Embedding(vocab_size, width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(depth))
-        self.value_embeddings = nn.ModuleDict(
-            {
-                str(i): nn.Embedding(vocab_size, width)
-                for i, b in enumerate(self.blocks)
-                if b.attention.gate is not None
-            }
-        )
+        self.value_tables = nn.ModuleDict()
+        self.ngram_tables = nn.ModuleDict()
+        for layer in range(depth):
+            if extra_values(config, layer):
+                if config["value_embeddings"]:
+                    self.value_tables[str(layer)] = nn.Embedding(vocab_size, width)
+                orders = range(2, config["ngram_order"] + 1)
+                tables = [NgramTable(config["ngram_rows"], width, order) for order in orders]
+                self.ngram_tables[str(layer)] = nn.ModuleList(tables)
+        self.smear_gate = Gate(width, 1, channels=24) if config["smear"] else None
         self.head = nn.Linear(width, vocab_size, bias=False)
         self.resid_lambdas = nn.Parameter(torch.ones(depth))
         self.x0_lambdas = nn.Parameter(torch.zeros(depth))
+        self.backout_lambda = nn.Parameter(torch.full((1,), config["backout"])) if config["backout"] else None
         cos, sin = self._rotary_tables(config["context_length"])
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.attention_backend = ""
-        self.body: Any = self._layers  # replaced by its compiled form where that pays
+        self.body: Any = self._logits_before_cap  # replaced by its compiled form where that pays
 
     @torch.no_grad()
     def initialize(self) -> None:
-        """Initial weights; both output projections of a layer and all gates start at zero."""
+        """Initial weights; output projections and gates start at zero, so do n-gram tables."""
         bound = INIT_SCALE * math.sqrt(3.0 / self.config["width"])
-        nn.init.normal_(self.embedding.weight)
-        nn.init.normal_(self.head.weight, std=0.001)
-        for block in self.blocks:
-            attention, mlp = block.attention, block.mlp
-            for matrix in (attention.q, attention.k, attention.v, mlp.up):
-                nn.init.uniform_(matrix.weight, -bound, bound)
-            nn.init.zeros_(attention.out.weight)
-            nn.init.zeros_(mlp.out.weight)
-            if attention.gate is not None:
-                nn.init.zeros_(attention.gate.weight)
-        for table in self.value_embeddings.values():
-            nn.init.uniform_(table.weight, -bound, bound)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("attention.out.weight", "mlp.out.weight", "map.weight")) or "ngram" in name:
+                nn.init.zeros_(parameter)
+            elif name == "embedding.weight":
+                nn.init.normal_(parameter)
+            elif name == "head.weight":
+                nn.init.normal_(parameter, std=0.001)
+            elif parameter.dim() == 2:
+                nn.init.uniform_(parameter, -bound, bound)
         self.resid_lambdas.fill_(RESID_LAMBDA_INIT)
         self.x0_lambdas.fill_(X0_LAMBDA_INIT)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        z = self.body(tokens, self.plan(tokens)).float()
+        softcap = self.config["softcap"]
+        return softcap * torch.tanh(z / softcap) if softcap else z
+
+    def loss(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy in nats of targets [B, T] given tokens [B, T], 0-D."""
+        z = self.body(tokens, self.plan(tokens))
+        return softcap_cross_entropy(z.view(-1, z.size(-1)), targets.view(-1), self.config["softcap"])
+
+    def plan(self, tokens: torch.Tensor) -> MaskPlan:
+        """The attention masks of one forward pass."""
         config = self.config
         if not self.attention_backend:
             self.attention_backend = choose_backend("auto", tokens.device.type, config["document_mask"])
         documents = document_ids(tokens, config["bos"]) if config["document_mask"] else None
-        windows = tuple(config["windows"])
-        plan = plan_masks(self.attention_backend, tokens.size(1), windows, documents, tokens.device)
-        logits: torch.Tensor = self.body(tokens, plan)
-        return logits
+        return plan_masks(
+            self.attention_backend, tokens.size(1), tuple(config["windows"]), documents, tokens.device
+        )
 
-    def _layers(self, tokens: torch.Tensor, plan: MaskPlan) -> torch.Tensor:
+    def _logits_before_cap(self, tokens: torch.Tensor, plan: MaskPlan) -> torch.Tensor:
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.device.type == "cuda"):
-            length = tokens.size(1)
-            cos, sin = self.cos[:length], self.sin[:length]
-            x = norm(self.embedding(tokens))
-            x0 = x
+            cos, sin = self.cos[: tokens.size(1)], self.sin[: tokens.size(1)]
+            x = self.embedding(tokens)
+            if self.smear_gate is not None:
+                before = F.pad(x, (0, 0, 1, 0))[:, :-1]
+                x = x + (self.smear_gate(norm(x)) - 1.0) * before
+            x = x0 = norm(x)
+            middle = x
             for i, block in enumerate(self.blocks):
                 x = self.resid_lambdas[i] * x + self.x0_lambdas[i] * x0
-                table = dict(self.value_embeddings.items()).get(str(i))
-                x = block(x, None if table is None else table(tokens), cos, sin, plan)
-            logits = self.head(norm(x)).float()
-        softcap = self.config["softcap"]
-        return softcap * torch.tanh(logits / softcap) if softcap else logits
+                extra = []
+                if str(i) in self.value_tables:
+                    extra.append(self.value_tables[str(i)](tokens))
+                if str(i) in self.ngram_tables:
+                    extra += [table(tokens) for table in self.ngram_tables[str(i)]]
+                x = block(x, extra, cos, sin, plan)
+                if i == 2 * len(self.blocks) // 3 - 1:
+                    middle = x
+            if self.backout_lambda is not None:
+                x = x - self.backout_lambda * middle
+            return self.head(norm(x))
 
     def _rotary_tables(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         half = self.config["head_dim"] // 2
@@ -285,17 +360,18 @@ class GPT(nn.Module):
 
     def flops_per_token(self) -> float:
         """Floating-point operations of forward and backward for one token: matrices and attention."""
-        matrices = sum(p.numel() for b in self.blocks for p in b.parameters()) + self.head.weight.numel()
+        matrices = sum(p.numel() for p in self.blocks.parameters()) + self.head.weight.numel()
         seen = sum(min(window, self.config["context_length"]) for window in self.config["windows"])
         return 6.0 * matrices + 12.0 * self.config["width"] * seen
 
 
-def build_model(config: dict[str, Any]) -> nn.Module:
+def build_model(config: dict[str, Any]) -> GPT:
     """The model for a checkpoint's config, weights not yet loaded."""
     model = GPT(config)
     if torch.cuda.is_available():
-        for table in (model.embedding, *model.value_embeddings.values()):
-            table.to(torch.bfloat16)
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                module.to(torch.bfloat16)
     return model
 
 
@@ -312,11 +388,71 @@ POLAR_EXPRESS = (
 WEBER_FIRST_STEP = 10  # momentum starts at zero: before this step it says nothing
 
 
-def weber_bracket(v: torch.Tensor, a: torch.Tensor, mode: str, c_sq: float) -> torch.Tensor:
+def weber_bracket(v_sq: torch.Tensor, va: torch.Tensor) -> torch.Tensor:
     """W = 1 - v^2 / (2 c^2) + v a / c^2 in float32, clamped: a negative W would reverse the step."""
-    v, a = v.float(), a.float()
-    w = 1.0 - v.square() / (2.0 * c_sq) + v * a / c_sq
-    return w.clamp(0.0, 2.0) if mode == "raw" else w.clamp(0.5, 1.5)
+    w = 1.0 - v_sq.float() / (2.0 * WEBER_C_SQ) + va.float() / WEBER_C_SQ
+    w = w.clamp(0.0, 2.0) if WEBER_MODE == "raw" else w.clamp(0.5, 1.5)
+    if WEBER_CONTROL == "mean":
+        return w / w.mean()
+    if WEBER_CONTROL == "shuffle":
+        return w.flatten()[torch.randperm(w.numel(), device=w.device)].view_as(w)
+    return w
+
+
+def adamw_update(
+    p: torch.Tensor,
+    g: torch.Tensor,
+    m: torch.Tensor,
+    v: torch.Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weber: bool,
+    scalars: torch.Tensor,
+) -> None:
+    """One AdamW step in place; scalars holds rate, decay and the two bias corrections, on the CPU.
+
+    The Weber bracket needs no state of its own: with m = b m' + (1 - b) g the acceleration m - m' is
+    (1 - b) / b * (g - m).
+    """
+    lr, decay, bias1, bias2 = scalars.unbind()
+    m.lerp_(g, 1 - beta1)
+    v.lerp_(g.square(), 1 - beta2)
+    scale = (v / bias2).sqrt().add_(eps)
+    update = m / bias1 / scale
+    if weber:
+        unit = scale * bias1 if WEBER_MODE == "normalized" else torch.ones_like(scale)
+        velocity, acceleration = m / unit, (g - m) * ((1 - beta1) / beta1) / unit
+        update = update * weber_bracket(velocity.square(), velocity * acceleration).to(update.dtype)
+    if CAUTIOUS_ADAM:
+        p.sub_(lr * update + lr * decay * p * ((update * p) >= 0))
+    else:
+        p.mul_(1 - lr * decay).sub_(lr * update)
+
+
+def muon_update(
+    p: torch.Tensor,
+    g: torch.Tensor,
+    m: torch.Tensor,
+    v: torch.Tensor,
+    weber: bool,
+    scalars: torch.Tensor,
+) -> None:
+    """One Muon step in place for a stack of matrices [N, rows, columns]; scalars: rate, decay, momentum.
+
+    Nesterov look-ahead, orthogonalisation, variance equalisation, cautious decay.
+    """
+    lr, decay, momentum = scalars.unbind()
+    m.copy_(momentum * m + (1 - momentum) * g)
+    update = momentum * m + (1 - momentum) * g
+    if MUON_EQ:
+        update = update / (update.norm(dim=-1, keepdim=True) + 1e-12)
+    update = orthogonalize(update, MUON_ITERATIONS).float()
+    if NORMUON:
+        update = equalize_variance(update, v, -1 if g.size(-2) >= g.size(-1) else -2)
+    if weber:
+        update = update * matrix_weber_bracket(g, m, momentum)
+    p.sub_(lr * update + lr * decay * p * ((update * p) >= 0))
 
 
 def orthogonalize(update: torch.Tensor, iterations: int) -> torch.Tensor:
@@ -332,23 +468,54 @@ def orthogonalize(update: torch.Tensor, iterations: int) -> torch.Tensor:
     return x.mT if tall else x
 
 
-class MuonAdamW:
-    """AdamW and Muon in one; each parameter group names its `kind`, adamw or muon.
+def equalize_variance(update: torch.Tensor, second: torch.Tensor, dim: int) -> torch.Tensor:
+    """Scales rows (dim -1) or columns (dim -2) to equal variance, the norm of each matrix kept (NorMuon)."""
+    mean_sq = update.square().mean(dim=dim, keepdim=True)
+    second.lerp_(mean_sq, 1 - NORMUON_BETA2)
+    scale = second.clamp_min(1e-10).rsqrt()
+    before = mean_sq.sum(dim=(-2, -1), keepdim=True)
+    after = (mean_sq * scale.square()).sum(dim=(-2, -1), keepdim=True)
+    return update * (scale * (before / after.clamp_min(1e-20)).sqrt())
 
-    Muon groups hold matrices of one shape, which are stacked: momentum with Nesterov look-ahead,
-    orthogonalisation, variance equalisation, cautious decay. The Weber bracket needs no state: with
-    m = b m' + (1 - b) g, the acceleration m - m' is (1 - b) / b * (g - m).
+
+def matrix_weber_bracket(g: torch.Tensor, m: torch.Tensor, momentum: torch.Tensor) -> torch.Tensor:
+    """One W per matrix of a stack, [N, 1, 1], from means over the matrix."""
+    g, m = g.float(), m.float()
+    acceleration = (g - m) * ((1 - momentum) / momentum)
+    v_sq = m.square().mean(dim=(-2, -1), keepdim=True)
+    va = (m * acceleration).mean(dim=(-2, -1), keepdim=True)
+    if WEBER_MODE == "normalized":
+        unit = g.square().mean(dim=(-2, -1), keepdim=True) + 1e-20
+        v_sq, va = v_sq / unit, va / unit
+    return weber_bracket(v_sq, va)
+
+
+class MuonAdamW:
+    """Both optimizers; each parameter group names its `kind`, adamw or muon.
+
+    Muon groups hold matrices of one shape, which are stacked; with several ranks each one
+    orthogonalises its share of the stack, and the shares are gathered.
     """
 
-    def __init__(self, groups: list[dict[str, Any]]) -> None:
+    def __init__(self, groups: list[dict[str, Any]], ranks: ProcessGroup) -> None:
         self.param_groups = groups
         self.state: dict[nn.Parameter, dict[str, Any]] = {}
+        self.ranks = ranks
+        self.adamw_update: Any = adamw_update
+        self.muon_update: Any = muon_update
         for group in groups:
             group["initial_lr"], group["initial_wd"] = group["lr"], group["weight_decay"]
+
+    def compile(self) -> None:
+        """Replaces both updates by their compiled forms; CUDA only."""
+        torch._dynamo.config.cache_size_limit = 64
+        self.adamw_update = torch.compile(adamw_update, dynamic=False)
+        self.muon_update = torch.compile(muon_update, dynamic=False)
 
     @torch.no_grad()
     def step(self) -> None:
         """Applies the gradients with the rates that stand in the groups."""
+        self.ranks.average(p.grad for g in self.param_groups for p in g["params"] if p.grad is not None)
         for group in self.param_groups:
             if group["kind"] == "muon":
                 self._muon_step(group)
@@ -366,84 +533,54 @@ class MuonAdamW:
     def _adamw_step(self, p: nn.Parameter, group: dict[str, Any]) -> None:
         state = self.state.setdefault(p, {})
         if not state:
-            state["step"] = 0
-            state["m"] = torch.zeros_like(p)
-            state["v"] = torch.zeros_like(p)
+            state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
         state["step"] += 1
-        assert p.grad is not None
-        g, m, v = p.grad, state["m"], state["v"]
         beta1, beta2 = group["betas"]
-        m.lerp_(g, 1 - beta1)
-        v.lerp_(g.square(), 1 - beta2)
-        bias1, bias2 = 1 - beta1 ** state["step"], 1 - beta2 ** state["step"]
-        scale = (v / bias2).sqrt_().add_(group["eps"])
-        update = m / bias1 / scale
-        if WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP:
-            a = (g - m) * ((1 - beta1) / beta1)
-            unit = bias1 * scale if WEBER_MODE == "normalized" else torch.ones_like(scale)
-            update = update * weber_bracket(m / unit, a / unit, WEBER_MODE, WEBER_C_SQ).to(update.dtype)
-        p.mul_(1 - group["lr"] * group["weight_decay"])
-        p.add_(update, alpha=-group["lr"])
+        bias = 1 - beta1 ** state["step"], 1 - beta2 ** state["step"]
+        scalars = torch.tensor([group["lr"], group["weight_decay"], *bias])
+        weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
+        self.adamw_update(p, p.grad, state["m"], state["v"], beta1, beta2, group["eps"], weber, scalars)
 
     def _muon_step(self, group: dict[str, Any]) -> None:
-        parameters = [p for p in group["params"] if p.grad is not None]
-        if not parameters:
-            return
-        g = torch.stack([p.grad for p in parameters if p.grad is not None])
-        stacked = torch.stack([p.detach() for p in parameters])
-        state = self.state.setdefault(parameters[0], {})
-        tall = g.size(-2) >= g.size(-1)
-        if not state:
-            state["step"] = 0
-            state["m"] = torch.zeros_like(g)
-            state["v"] = torch.zeros_like(g[..., :1] if tall else g[..., :1, :], dtype=torch.float32)
-        state["step"] += 1
-        m, momentum = state["m"], group["momentum"]
-        m.lerp_(g, 1 - momentum)
-        update = orthogonalize(g.lerp(m, momentum), MUON_ITERATIONS).float()
-        if NORMUON:
-            update = equalize_variance(update, state["v"], -1 if tall else -2)
-        if WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP:
-            update = update * matrix_weber_bracket(g, m, momentum)
-        lr = group["lr"] * max(1.0, g.size(-2) / g.size(-1)) ** 0.5
-        agrees = (update * stacked) >= 0
-        stacked.sub_(lr * update + lr * group["weight_decay"] * stacked * agrees)
-        for parameter, value in zip(parameters, stacked, strict=True):
-            parameter.copy_(value)
+        everything: list[nn.Parameter] = group["params"]
+        share = everything[self.ranks.share_of(len(everything))]
+        size = -(-len(everything) // self.ranks.world)
+        first = everything[0]
+        if share:
+            g = torch.stack([torch.zeros_like(p) if p.grad is None else p.grad for p in share])
+            stacked = torch.stack([p.detach() for p in share])
+            state = self.state.setdefault(first, {})
+            if not state:
+                tall = g.size(-2) >= g.size(-1)
+                second = torch.zeros_like(g[..., :1] if tall else g[..., :1, :], dtype=torch.float32)
+                state.update(step=0, m=torch.zeros_like(g), v=second)
+            state["step"] += 1
+            lr = group["lr"] * max(1.0, first.size(-2) / first.size(-1)) ** 0.5
+            scalars = torch.tensor([lr, group["weight_decay"], group["momentum"]])
+            weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
+            self.muon_update(stacked, g, state["m"], state["v"], weber, scalars)
+        else:
+            stacked = first.detach().new_zeros((0, *first.shape))
+        if self.ranks.world > 1:
+            missing = size - len(stacked)
+            padded = torch.cat([stacked, stacked.new_zeros((missing, *first.shape))]) if missing else stacked
+            stacked = self.ranks.gather_shares(padded, len(everything))
+        torch._foreach_copy_([p.detach() for p in everything], list(stacked.unbind()))
 
 
-def matrix_weber_bracket(g: torch.Tensor, m: torch.Tensor, momentum: float) -> torch.Tensor:
-    """One W per matrix of a stack, [N, 1, 1], from means over the matrix."""
-    g, m = g.float(), m.float()
-    a = (g - m) * ((1 - momentum) / momentum)
-    v_sq = m.square().mean(dim=(-2, -1), keepdim=True)
-    va = (m * a).mean(dim=(-2, -1), keepdim=True)
-    if WEBER_MODE == "normalized":
-        unit = g.square().mean(dim=(-2, -1), keepdim=True) + 1e-20
-        v_sq, va = v_sq / unit, va / unit
-    w = 1.0 - v_sq / (2.0 * WEBER_C_SQ) + va / WEBER_C_SQ
-    return w.clamp(0.0, 2.0) if WEBER_MODE == "raw" else w.clamp(0.5, 1.5)
-
-
-def equalize_variance(update: torch.Tensor, second: torch.Tensor, dim: int) -> torch.Tensor:
-    """Scales rows (dim -1) or columns (dim -2) to equal variance, the norm of each matrix kept."""
-    count = update.size(dim)
-    mean_sq = update.square().mean(dim=dim, keepdim=True)
-    before = (mean_sq.sum(dim=(-2, -1), keepdim=True) * count).sqrt()
-    second.lerp_(mean_sq, 1 - NORMUON_BETA2)
-    scale = second.clamp_min(1e-10).rsqrt()
-    after = (mean_sq * scale.square()).sum(dim=(-2, -1), keepdim=True).mul(count).sqrt()
-    return update * (scale * (before / after.clamp_min(1e-10)))
-
-
-def build_optimizer(model: GPT) -> MuonAdamW:
-    """Groups: head, tables, value tables, gates and scalars by AdamW; matrices by Muon, one group a shape."""
+def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
+    """Groups: head, tables, scalars and perhaps gates by AdamW; matrices by Muon, one group a shape."""
     by_width = (model.config["width"] / 768) ** -0.5
-    embedding_lr = EMBEDDING_LR * by_width
-    x0_betas = (0.96, 0.95)
+    named = {"head": [], "embedding": [], "value_tables": [], "ngram_tables": [], "gates": []}  # type: dict[str, list[nn.Parameter]]
+    by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            continue
+        kind = "gates" if GATE_LR and name.endswith("map.weight") else name.split(".")[0]
+        (named[kind] if kind in named else by_shape.setdefault(parameter.shape, [])).append(parameter)
 
     def adamw(
-        params: list[nn.Parameter], lr: float, decay: float, betas: tuple[float, float]
+        params: list[nn.Parameter], lr: float, decay: float = 0.0, betas: tuple[float, float] = ADAM_BETAS
     ) -> dict[str, Any]:
         return {
             "kind": "adamw",
@@ -454,21 +591,19 @@ def build_optimizer(model: GPT) -> MuonAdamW:
             "eps": 1e-10,
         }
 
+    scalars = [p for p in (model.resid_lambdas, model.backout_lambda) if p is not None]
     groups = [
-        adamw([model.head.weight], UNEMBEDDING_LR * by_width, LM_HEAD_WD, ADAM_BETAS),
-        adamw([model.embedding.weight], embedding_lr, EMBEDDING_WD, ADAM_BETAS),
-        adamw([model.resid_lambdas], SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
-        adamw([model.x0_lambdas], SCALAR_LR, 0.0, x0_betas),
+        adamw(named["head"], UNEMBEDDING_LR * by_width, LM_HEAD_WD),
+        adamw(named["embedding"], EMBEDDING_LR * by_width, EMBEDDING_WD),
+        adamw(named["value_tables"], EMBEDDING_LR * by_width, VE_WD),
+        adamw(named["ngram_tables"], NGRAM_LR * by_width, VE_WD),
+        adamw(named["gates"], GATE_LR),
+        adamw(scalars, SCALAR_LR * 0.01),
+        adamw([model.x0_lambdas], SCALAR_LR, betas=(0.96, 0.95)),
     ]
-    if len(model.value_embeddings):
-        tables = [table.weight for table in model.value_embeddings.values()]
-        groups.append(adamw(tables, embedding_lr, VE_WD, ADAM_BETAS))
-    by_shape: dict[torch.Size, list[nn.Parameter]] = {}
-    for parameter in model.blocks.parameters():
-        by_shape.setdefault(parameter.shape, []).append(parameter)
     for parameters in by_shape.values():
         groups.append({"kind": "muon", "params": parameters, "lr": MATRIX_LR, "weight_decay": WEIGHT_DECAY})
-    return MuonAdamW(groups)
+    return MuonAdamW([group for group in groups if group["params"]], ranks)
 
 
 def learning_rate_share(progress: float) -> float:
@@ -481,90 +616,51 @@ def learning_rate_share(progress: float) -> float:
     return remaining + (1.0 - remaining) * FINAL_LR_FRAC
 
 
+def muon_momentum(step: int, progress: float) -> float:
+    """Momentum: rises over the first steps, falls to its end value during the warm-down."""
+    ramp = min(step / MUON_MOMENTUM_STEPS, 1.0) if MUON_MOMENTUM_STEPS else 1.0
+    fall = max(0.0, (progress - 1.0 + WARMDOWN_RATIO) / WARMDOWN_RATIO) if WARMDOWN_RATIO else 0.0
+    top = MUON_MOMENTUM + (MUON_MOMENTUM_END - MUON_MOMENTUM) * fall
+    return (1 - ramp) * MUON_MOMENTUM_START + ramp * top
+
+
 def set_schedule(optimizer: MuonAdamW, step: int, progress: float) -> None:
     """Writes rate, momentum and decay for the coming step into the groups."""
     share = learning_rate_share(progress)
-    ramp = min(step / MUON_MOMENTUM_STEPS, 1.0) if MUON_MOMENTUM_STEPS else 1.0
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * share
         if group["kind"] == "muon":
-            group["momentum"] = (1 - ramp) * MUON_MOMENTUM_START + ramp * MUON_MOMENTUM
+            group["momentum"] = muon_momentum(step, progress)
             group["weight_decay"] = group["initial_wd"] * (1.0 - progress)
 
 
 # === SECTION: setup ===
 
 
-def compute_loss(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy in nats of targets [B, T] given inputs [B, T]."""
-    logits = model(inputs)
-    return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))
-
-
-def accumulation_steps(context_length: int) -> int:
+def accumulation_steps(context_length: int, world: int) -> int:
     """Forward passes per optimizer step. Raises ContractError when the sizes do not divide."""
-    tokens = DEVICE_BATCH_SIZE * context_length
-    if TOTAL_BATCH_SIZE % tokens:
+    tokens = DEVICE_BATCH_SIZE * context_length * world
+    if tokens > TOTAL_BATCH_SIZE or TOTAL_BATCH_SIZE % tokens:
         raise ContractError(
-            f"TOTAL_BATCH_SIZE {TOTAL_BATCH_SIZE} is not a multiple of DEVICE_BATCH_SIZE x context = {tokens}"
+            f"TOTAL_BATCH_SIZE {TOTAL_BATCH_SIZE} is not a multiple of"
+            f" DEVICE_BATCH_SIZE x context x devices = {tokens}"
         )
     return TOTAL_BATCH_SIZE // tokens
 
 
-def warm_up(model: GPT, optimizer: MuonAdamW, vocab_size: int, device: Device) -> None:
+def warm_up(model: GPT, optimizer: MuonAdamW, device: Device) -> None:
     """Compiles everything on throw-away data and state, then restores both, outside the budget."""
     kept = {name: value.clone() for name, value in model.state_dict().items()}
     shape = (DEVICE_BATCH_SIZE, model.config["context_length"])
     tokens = torch.zeros(shape, dtype=torch.int64, device=device.torch_device)
-    for step in range(2):
+    for step in range(WEBER_FIRST_STEP if WEBER_MODE != "off" else 2):
         set_schedule(optimizer, step, 0.0)
-        compute_loss(model, tokens, tokens).backward()
+        model.loss(tokens, tokens).backward()
         optimizer.step()
         optimizer.zero_grad()
     model.load_state_dict(kept)
     optimizer.state.clear()
     synchronize(device)
-
-
-class LossReader:
-    """Reads losses from the device a few steps late, so that reading never makes the device wait."""
-
-    LAG = 2
-
-    def __init__(self, events: EventWriter) -> None:
-        self.first = self.last = math.nan
-        self._recent: list[float] = []
-        self._events = events
-        self._waiting: list[tuple[int, torch.Tensor, Any, dict[str, float]]] = []
-
-    def submit(self, step: int, loss: torch.Tensor, values: dict[str, float]) -> None:
-        """Takes the mean loss of a step; raises NotFiniteError for an earlier step's bad loss."""
-        event = None
-        if loss.is_cuda:
-            loss = loss.to("cpu", non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
-        self._waiting.append((step, loss, event, values))
-        while len(self._waiting) > (self.LAG if event is not None else 0):
-            self._take()
-
-    def finish(self) -> float:
-        """Takes the rest and returns the mean loss of the last ten steps."""
-        while self._waiting:
-            self._take()
-        return sum(self._recent) / max(len(self._recent), 1)
-
-    def _take(self) -> None:
-        step, loss, event, values = self._waiting.pop(0)
-        if event is not None:
-            event.synchronize()
-        self.last = loss.item()
-        if step == 0:
-            self.first = self.last
-        self._recent = [*self._recent[-9:], self.last]
-        self._events.metric(step, {"loss": self.last, **values})
-        if not self.last <= 100.0:  # true for NaN too
-            raise NotFiniteError(f"the loss of step {step} is {self.last}")
 
 
 # === SECTION: training loop ===
@@ -574,48 +670,50 @@ def train(run: RunSpec) -> dict[str, Any]:
     """Trains one model within run.budget, writes the checkpoint and returns the run's figures."""
     began = time.monotonic()
     device = open_device(run.device, run.threads)
+    ranks = join_group(device.kind)
     seed_everything(run.seed)
-    events = EventWriter(run.events_fd)
+    events = EventWriter(run.events_fd if ranks.leads else -1)
     rows = open_train_rows(Path(run.data_dir))
-    accumulation = accumulation_steps(rows.context_length)
+    accumulation = accumulation_steps(rows.context_length, ranks.world)
 
     config = model_config(rows.vocab_size, rows.context_length, rows.bos)
     model = build_model(config)
-    assert isinstance(model, GPT)
     model.initialize()
     model.to(device.torch_device)
     model.attention_backend = choose_backend(run.attention, device.kind, DOCUMENT_MASK)
-    optimizer = build_optimizer(model)
+    optimizer = build_optimizer(model, ranks)
     num_params = sum(p.numel() for p in model.parameters())
     flops_per_token = model.flops_per_token()
     clock = BudgetClock(run.budget, TOTAL_BATCH_SIZE, flops_per_token)
-    print(
-        f"{num_params / 1e6:.1f} M parameters, width {config['width']}, attention {model.attention_backend}, {device.name}"
-    )
+    if ranks.leads:
+        print(
+            f"{num_params / 1e6:.1f} M parameters, width {config['width']}, {model.attention_backend} on {device.name}"
+        )
     if run.compile == "on" or (run.compile == "auto" and device.compiles):
         model.body = torch.compile(model.body, dynamic=False)
-        warm_up(model, optimizer, rows.vocab_size, device)
+        optimizer.compile()
+        warm_up(model, optimizer, device)
 
-    loader = TokenLoader(rows, DEVICE_BATCH_SIZE, run.seed, device.torch_device)
+    loader = TokenLoader(rows, DEVICE_BATCH_SIZE, run.seed, device.torch_device, ranks.rank, ranks.world)
     losses = LossReader(events)
     printed = time.monotonic()
     clock.start()
     events.emit("start", step_tokens=TOTAL_BATCH_SIZE)
     try:
-        while clock.allows_step():
+        while ranks.agree(clock.allows_step()):
             progress = clock.progress
             loss_sum = torch.zeros((), device=device.torch_device)
             for _ in range(accumulation):
-                inputs, targets = loader.next()
-                loss = compute_loss(model, inputs, targets) / accumulation
+                loss = model.loss(*loader.next()) / accumulation
                 loss.backward()
                 loss_sum += loss.detach()
+            ranks.average([loss_sum])
             set_schedule(optimizer, clock.num_steps, progress)
             optimizer.step()
             optimizer.zero_grad()
             losses.submit(clock.num_steps, loss_sum, {"progress": progress})
             clock.count_step()
-            if time.monotonic() - printed >= 1.0:
+            if ranks.leads and time.monotonic() - printed >= 1.0:
                 printed = time.monotonic()
                 rate = clock.tokens / clock.seconds
                 print(
@@ -630,15 +728,18 @@ def train(run: RunSpec) -> dict[str, Any]:
         events.flush()
     events.emit("end", num_steps=clock.num_steps, tokens=clock.tokens, checksum=loader.checksum)
 
+    mfu = (
+        clock.tokens * flops_per_token / clock.seconds / ranks.world / device.peak_flops
+        if device.peak_flops
+        else None
+    )
     figures = {
         "initial_loss": losses.first,
         "final_loss": final_loss,
         "training_seconds": clock.seconds,
         "total_seconds": time.monotonic() - began,
         "peak_memory_bytes": peak_memory_bytes(device),
-        "mfu": clock.tokens * flops_per_token / clock.seconds / device.peak_flops
-        if device.peak_flops
-        else None,
+        "mfu": mfu,
         "tokens": clock.tokens,
         "num_steps": clock.num_steps,
         "num_params": num_params,
@@ -646,12 +747,15 @@ def train(run: RunSpec) -> dict[str, Any]:
         "epoch": loader.epoch,
         "vocab_size": rows.vocab_size,
         "device": device.name,
+        "devices": ranks.world,
         "attention": model.attention_backend,
         "seed": run.seed,
         "experiment_id": run.experiment_id,
     }
-    save_checkpoint(Path(run.out_dir), model, config, **figures)
+    if ranks.leads:
+        save_checkpoint(Path(run.out_dir), model, config, **figures)
     events.emit("summary", **figures)
+    ranks.leave()
     return figures
 
 
