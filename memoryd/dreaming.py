@@ -1,0 +1,167 @@
+"""Runs dreams: takes the snapshot, plans in a thread, applies in small steps, one dream at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
+
+from memoryd.backend import Capability
+from memoryd.dream import DreamInput, DreamSettings, plan_dream
+from memoryd.dream_plan import DreamPlan, DreamReport
+from memoryd.graph import Graph
+from memoryd.layouts import dream_text, offer_text
+from memoryd.memory import Edge, Record
+from memoryd.plan_log import PlanLog
+from memoryd.recalling import Recalling
+from memoryd.resonance import HEAT_PER_DREAM
+from memoryd.similar import SimilarPairs
+from memoryd.skg import TRACKED_TERMS, Skg
+from memoryd.store import Store
+from services.errors import InvalidArgumentError, UnsupportedError
+
+FULL_ENTROPY = 64  # bytes that give intensity 1
+ENTROPY_LIMIT = 64 * 1024
+NO_DREAMS = "no dreams yet"
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Bytes for a dream and where they came from: "radio", "os", "remote", "caller", "none"."""
+
+    data: bytes = b""
+    source: str = "none"
+
+
+class Dreaming:
+    def __init__(
+        self,
+        store: Store,
+        recalling: Recalling,
+        *,
+        settings: DreamSettings | None = None,
+    ) -> None:
+        self._store = store
+        self._recalling = recalling
+        self._settings = settings or DreamSettings()
+        self._log = PlanLog(store)
+        self._similar = SimilarPairs()
+        self._lock = asyncio.Lock()
+        self.skg = Skg()
+        self.latest = NO_DREAMS
+
+    async def load(self) -> int:
+        """Reads the SKG and the last report; finishes an interrupted dream. Answers the pieces it applied."""
+        self.skg = Skg.from_json(await self._store.read_value("skg"))
+        self.latest = await self._store.read_value("dream/latest") or NO_DREAMS
+        return await self._log.recover()
+
+    async def dream(self, intensity: float = 1.0, seed: Seed | None = None) -> DreamReport:
+        """One dream cycle, durable when this returns. Without a seed the selection is by prefix.
+
+        Raises InvalidArgumentError, UnsupportedError (CAPABILITY_MISSING) and the backend's errors.
+        """
+        if not 0.0 <= intensity <= 1.0:
+            raise InvalidArgumentError(f"intensity: {intensity} is not within 0..1", field="intensity")
+        return await self._dream(intensity, seed or Seed(), dream_text)
+
+    async def offer(self, entropy: bytes, source: str = "caller") -> DreamReport:
+        """Dreams with the intensity and the seed that `entropy` gives.
+
+        Raises InvalidArgumentError (INVALID_ENTROPY) for none or too much.
+        """
+        if not 0 < len(entropy) <= ENTROPY_LIMIT:
+            raise InvalidArgumentError(
+                f"entropy: {len(entropy)} bytes; give 1 to {ENTROPY_LIMIT}",
+                field="entropy",
+                reason="INVALID_ENTROPY",
+            )
+        intensity = min(1.0, len(entropy) / FULL_ENTROPY)
+        size = len(entropy)
+        return await self._dream(intensity, Seed(entropy, source), lambda report: offer_text(size, report))
+
+    async def _dream(self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]) -> DreamReport:
+        if not self._store.can(Capability.RECORDS):
+            raise UnsupportedError(
+                "this backend cannot store what a dream changes; dream on the remote store itself",
+                reason="CAPABILITY_MISSING",
+            )
+        async with self._lock:
+            # A caller that gives up must not stop a dream half way.
+            return await asyncio.shield(asyncio.create_task(self._cycle(intensity, seed, layout)))
+
+    async def _cycle(self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]) -> DreamReport:
+        plan = await self._plan(intensity, seed)
+        report = plan.report
+        mood = self._recalling.mood.warmed(HEAT_PER_DREAM, self._store.now())
+        self._recalling.mood = replace(mood, active=report.active_archetypes)
+        text = layout(report)
+        values = {
+            "skg": plan.skg.to_json(),
+            "mood": self._recalling.mood.to_json(),
+            "dream/latest": text,
+        }
+        detail = f"intensity={intensity:.2f} seed={seed.data[:64].hex()} source={seed.source}"
+        await self._log.apply(plan, values, detail)
+        self.skg, self.latest = plan.skg, text
+        return report
+
+    async def _plan(self, intensity: float, seed: Seed) -> DreamPlan:
+        mirror = self._store.mirror
+        waiting = self._similar.take(list(mirror.memories()))
+        if waiting:
+            self._store.warnings["dream"] = f"{waiting} memories wait to be compared in the next dreams"
+        else:
+            self._store.warnings.pop("dream", None)
+        await asyncio.sleep(0)
+        terms = await self._keystone_terms()
+        records, edges = mirror.records(), list(mirror.graph)
+        skg, now = self.skg, self._store.seconds
+
+        def work() -> DreamPlan:
+            return self._plan_in_thread(records, edges, terms, skg, intensity, seed, now)
+
+        return await asyncio.to_thread(work)
+
+    def _plan_in_thread(
+        self,
+        records: Mapping[int, Record],
+        edges: list[Edge],
+        terms: Mapping[str, Set[int]],
+        skg: Skg,
+        intensity: float,
+        seed: Seed,
+        now: int,
+    ) -> DreamPlan:
+        graph = Graph()
+        for edge in edges:
+            graph.connect(edge)
+        similar = self._similar.compare()
+        return plan_dream(
+            DreamInput(
+                records,
+                graph,
+                similar,
+                self._similar.cosine,
+                terms,
+                skg,
+                intensity,
+                seed.data,
+                seed.source,
+                now,
+                self._settings,
+            )
+        )
+
+    async def _keystone_terms(self) -> dict[str, Set[int]]:
+        """The twenty terms with most members among those that a keystone holds."""
+        terms = self._store.mirror.terms
+        names: dict[str, None] = {}
+        for keystone in sorted(self._store.mirror.keystones):
+            names.update(dict.fromkeys(terms.terms_of(keystone)))
+        common = sorted(names, key=lambda term: (-len(terms.members(term)), term))[:TRACKED_TERMS]
+        members: dict[str, Set[int]] = {}
+        for term in common:
+            members[term] = frozenset(terms.members(term))
+            await asyncio.sleep(0)
+        return members

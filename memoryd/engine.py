@@ -1,0 +1,122 @@
+"""The parts of memoryd put together: what both APIs call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from memoryd.backend import MemoryBackend
+from memoryd.clock import Clock, ClockState
+from memoryd.dream import DreamSettings
+from memoryd.dreaming import Dreaming
+from memoryd.embedding import Embedder
+from memoryd.entropy_feed import EntropyFeed, FirstFeed
+from memoryd.identity import Identity, make_identity, read_identity
+from memoryd.linking import Linking
+from memoryd.querying import Querying
+from memoryd.recalling import Recalling
+from memoryd.remembering import Remembering
+from memoryd.resonance import Resonance
+from memoryd.store import Store
+from services.errors import FailedPreconditionError, ResourceExhaustedError
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """`agent_name` stands before the identity's own name in the status."""
+
+    resonance: Resonance = Resonance.LIFECYCLE
+    agent_name: str = ""
+    dream: DreamSettings = field(default_factory=DreamSettings)
+    tick_seconds: float = 60.0
+    threshold_bytes: int = 16
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One store with everything that can be done to it."""
+
+    store: Store
+    embedder: Embedder
+    remembering: Remembering
+    recalling: Recalling
+    querying: Querying
+    linking: Linking
+    dreaming: Dreaming
+    clock: Clock
+    identity: Identity
+    agent_name: str = ""
+
+    @property
+    def name(self) -> str:
+        name = f"{self.agent_name} ({self.identity.name})" if self.agent_name else self.identity.name
+        # Clients take the word in the first line of the status for a failure.
+        return name.replace("error", "err0r").replace("\n", " ")
+
+    @property
+    def heat(self) -> float:
+        return self.recalling.mood.heat_at(self.store.now())
+
+    @property
+    def clock_state(self) -> ClockState:
+        return self.clock.state
+
+
+async def open_engine(
+    backend: MemoryBackend,
+    embedder: Embedder,
+    settings: EngineSettings | None = None,
+    *,
+    feed: EntropyFeed | None = None,
+    now: Callable[[], float] = time.time,
+) -> Engine:
+    """Loads the store and finishes what a crash interrupted. Raises the backend's errors."""
+    settings = settings or EngineSettings()
+    store = Store(backend, now=now)
+    await store.load()
+    recalling = Recalling(store, embedder)
+    dreaming = Dreaming(store, recalling, settings=settings.dream)
+    await recalling.load()
+    await dreaming.load()
+    clock = Clock(
+        store,
+        dreaming,
+        feed or FirstFeed(),
+        tick_seconds=settings.tick_seconds,
+        threshold_bytes=settings.threshold_bytes,
+    )
+    await clock.load()
+    return Engine(
+        store,
+        embedder,
+        Remembering(store, embedder),
+        recalling,
+        Querying(store, recalling, embedder, settings.resonance),
+        Linking(store),
+        dreaming,
+        clock,
+        await _identity(store),
+        settings.agent_name,
+    )
+
+
+async def _identity(store: Store) -> Identity:
+    text = await store.read_value("identity")
+    if text is not None:
+        return read_identity(text)
+    identity = make_identity(int(store.now() * 1_000_000_000))
+    try:
+        await store.write_values({"identity": identity.to_json()})
+    except (FailedPreconditionError, ResourceExhaustedError) as error:
+        store.warnings["identity"] = f"the identity could not be stored: {error}"
+    return identity
+
+
+def installed_version() -> str:
+    """The version of the package, "unknown" from a bare checkout."""
+    try:
+        return version("autoresearch-stack")
+    except PackageNotFoundError:
+        return "unknown"

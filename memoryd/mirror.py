@@ -1,0 +1,123 @@
+"""The whole store in memory: memories, terms, graph, search indexes. Answers every read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from memoryd.graph import Graph
+from memoryd.memory import Edge, Memory, Record, State
+from memoryd.retrieval import RetrievalIndex
+from memoryd.terms import TermTree, tag_terms
+from memoryd.tokens import tokenize
+
+_ECHO = re.compile(r"^\s*id=\d+ fidelity=[\d.]+ recalls=\d+ text=")
+
+
+def plain_text(text: str) -> str:
+    """The text without the layout in which a recall printed it, for finding echoes."""
+    return _ECHO.sub("", text).strip()
+
+
+class Mirror:
+    """Kept by the engine alone, on the event loop; nothing here waits."""
+
+    def __init__(self) -> None:
+        self._memories: dict[int, Memory] = {}
+        self._by_text: dict[str, list[int]] = {}
+        self._states = dict.fromkeys(State, 0)
+        self._keystones: set[int] = set()
+        self.graph = Graph()
+        self.terms = TermTree()
+        self.retrieval = RetrievalIndex()
+
+    def __len__(self) -> int:
+        return len(self._memories)
+
+    def __contains__(self, memory_id: int) -> bool:
+        return memory_id in self._memories
+
+    def get(self, memory_id: int) -> Memory | None:
+        return self._memories.get(memory_id)
+
+    def ids(self) -> list[int]:
+        """Every id, ascending."""
+        return sorted(self._memories)
+
+    def memories(self) -> Iterator[Memory]:
+        """Every memory by ascending id."""
+        return (self._memories[memory_id] for memory_id in self.ids())
+
+    def records(self) -> dict[int, Record]:
+        """A snapshot of every record by ascending id; records are values, so it never changes."""
+        return {memory_id: self._memories[memory_id].record for memory_id in self.ids()}
+
+    @property
+    def highest_id(self) -> int:
+        return max(self._memories, default=0)
+
+    @property
+    def dimension(self) -> int:
+        """0 until the first vector is stored."""
+        return self.retrieval.vectors.dimension
+
+    @property
+    def keystones(self) -> frozenset[int]:
+        return frozenset(self._keystones)
+
+    def count(self, state: State) -> int:
+        return self._states[state]
+
+    def with_text(self, text: str) -> list[int]:
+        """Ids of the memories with this text, ascending."""
+        return sorted(self._by_text.get(plain_text(text), ()))
+
+    def put(self, memory: Memory) -> None:
+        """Adds a memory or replaces the one of its id, indexes included."""
+        memory_id = memory.memory_id
+        self._forget(memory_id)
+        self._memories[memory_id] = memory
+        self._count(memory_id, memory.record)
+        text = memory.row.text
+        self._by_text.setdefault(plain_text(text), []).append(memory_id)
+        self.retrieval.add(memory)
+        self.terms.add(memory_id, [*tokenize(text), *tag_terms(memory.row.tags)])
+
+    def update(self, memory_id: int, record: Record) -> None:
+        """Replaces the record of a known memory."""
+        memory = self._memories.get(memory_id)
+        if memory is None:
+            return
+        self._states[memory.record.state] -= 1
+        self._memories[memory_id] = Memory(memory.row, record)
+        self._count(memory_id, record)
+
+    def remove(self, memory_id: int) -> None:
+        """Takes a memory out with its edges, terms and search document."""
+        if self._forget(memory_id):
+            self.retrieval.remove(memory_id)
+            self.terms.remove(memory_id)
+            self._keystones.discard(memory_id)
+        self.graph.remove_node(memory_id)
+
+    def connect(self, edges: Iterable[Edge]) -> None:
+        for edge in edges:
+            self.graph.connect(edge)
+
+    def _forget(self, memory_id: int) -> bool:
+        old = self._memories.pop(memory_id, None)
+        if old is None:
+            return False
+        self._states[old.record.state] -= 1
+        holders = self._by_text[plain_text(old.row.text)]
+        holders.remove(memory_id)
+        if not holders:
+            del self._by_text[plain_text(old.row.text)]
+        return True
+
+    def _count(self, memory_id: int, record: Record) -> None:
+        self._states[record.state] += 1
+        if record.keystone:
+            self._keystones.add(memory_id)
+        else:
+            self._keystones.discard(memory_id)

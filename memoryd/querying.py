@@ -1,0 +1,118 @@
+"""Recall in ferricula's language: free text ranked, SQL evaluated, gates of the archetypes applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from memoryd.embedding import Embedder
+from memoryd.memory import Memory, Record
+from memoryd.query_language import Plan, arrange_rows, freeform_plan, plan
+from memoryd.query_language_evaluate import Selection, evaluate
+from memoryd.query_language_parser import parse
+from memoryd.query_language_tree import Query, embedded_texts
+from memoryd.recalling import Recalling
+from memoryd.requests import Hit, RecallQuery
+from memoryd.resonance import Resonance, passes
+from memoryd.store import Store
+from services.errors import InvalidArgumentError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`hits` passed the gates, `total` were found, `sql` says what was asked."""
+
+    sql: str
+    hits: tuple[Hit, ...]
+    total: int
+
+
+class _View:
+    """The mirror as the query language sees it."""
+
+    def __init__(self, store: Store) -> None:
+        self._mirror = store.mirror
+        self.now = store.seconds
+
+    def ids(self) -> Iterable[int]:
+        return self._mirror.ids()
+
+    def tags(self, memory_id: int) -> Mapping[str, str]:
+        memory = self._mirror.get(memory_id)
+        return memory.row.tags if memory else {}
+
+    def record(self, memory_id: int) -> Record | None:
+        memory = self._mirror.get(memory_id)
+        return memory.record if memory else None
+
+    def nearest(self, metric: str, vector: Sequence[float], count: int) -> Sequence[tuple[int, float]]:
+        vectors = self._mirror.retrieval.vectors
+        return vectors.nearest_l2(vector, count) if metric == "l2" else vectors.nearest_cosine(vector, count)
+
+
+class Querying:
+    def __init__(
+        self,
+        store: Store,
+        recalling: Recalling,
+        embedder: Embedder,
+        resonance: Resonance = Resonance.LIFECYCLE,
+    ) -> None:
+        self._store = store
+        self._recalling = recalling
+        self._embedder = embedder
+        self.resonance = resonance
+
+    async def recall(self, query: str, limit: int | None = None) -> Answer:
+        """Answers a `query` of POST /recall and strengthens what it returns. Raises QueryError and others."""
+        planned = plan(query)
+        if planned.freeform is not None:
+            return await self._freeform(planned, limit or 10)
+        selection = await self._select(planned.sql)
+        ids = selection.ids if limit is None else selection.ids[:limit]
+        hits = [Hit(memory, selection.scores.get(memory.memory_id, 0.0)) for memory in self._known(ids)]
+        return await self._resonate(planned.sql, hits, selection.total)
+
+    async def recall_text(self, text: str, limit: int) -> Answer:
+        """Answers the `text` of a client that knows no SQL."""
+        if not text.strip():
+            raise InvalidArgumentError("empty query", field="text", reason="INVALID_QUERY")
+        return await self._freeform(freeform_plan(text, limit), limit)
+
+    async def rows(self, sql: str) -> list[Memory]:
+        """Answers POST /query: read-only, no gates, embed() unavailable."""
+        # ORDER BY and LIMIT follow ferricula's own rules for this route, after the rows are found.
+        selection = evaluate(Query(parse(sql).body), _View(self._store), {})
+        return arrange_rows(sql, self._known(sorted(selection.ids)), _sort_value)
+
+    async def _freeform(self, planned: Plan, limit: int) -> Answer:
+        text = planned.freeform or ""
+        found, _ = await self._recalling.find(RecallQuery(text=text, limit=limit))
+        return await self._resonate(planned.sql, found, len(found))
+
+    async def _resonate(self, sql: str, hits: Sequence[Hit], total: int) -> Answer:
+        mood, now = self._recalling.mood, self._store.now()
+        passing = [hit for hit in hits if passes(hit.memory.record, self.resonance, mood, now)]
+        strengthened = await self._recalling.strengthen([hit.memory for hit in passing])
+        answered = tuple(
+            Hit(memory, hit.score, hit.arms) for memory, hit in zip(strengthened, passing, strict=True)
+        )
+        return Answer(sql, answered, total)
+
+    async def _select(self, sql: str) -> Selection:
+        query = parse(sql)
+        vectors: dict[str, Sequence[float]] = {}
+        texts = embedded_texts(query)
+        if texts:
+            made = await self._embedder.embed(texts)
+            vectors = {text: row.tolist() for text, row in zip(texts, made, strict=True)}
+        return evaluate(query, _View(self._store), vectors)
+
+    def _known(self, ids: Iterable[int]) -> list[Memory]:
+        return [memory for memory_id in ids if (memory := self._store.mirror.get(memory_id)) is not None]
+
+
+def _sort_value(memory: Memory, column: str) -> float:
+    if column == "recalls":
+        return memory.record.recall_count
+    return memory.record.fidelity if column == "fidelity" else memory.memory_id

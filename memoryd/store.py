@@ -1,0 +1,161 @@
+"""The engine's core: the mirror in memory, the backend under it, and the one way in which both change."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+
+from memoryd.backend import BackendStatus, BackupResult, Capability, MemoryBackend
+from memoryd.memory import Batch, Event, RecordUpdate
+from memoryd.mirror import Mirror
+from services.errors import ServiceError, UnsupportedError
+
+PAGE = 1000
+EVENTS_IN_MEMORY = 2000
+
+
+class Store:
+    """Reads go to the mirror; `commit` makes a batch durable and then visible.
+
+    Record updates are made visible first, so that two of the same memory build on each other; they are
+    taken back from the backend when the batch fails.
+    """
+
+    def __init__(self, backend: MemoryBackend, *, now: Callable[[], float] = time.time) -> None:
+        self.backend = backend
+        self.mirror = Mirror()
+        self.now = now
+        self.failed: asyncio.Future[ServiceError] = asyncio.get_running_loop().create_future()
+        self.warnings: dict[str, str] = {}
+        self.on_first_memory: Callable[[], None] = lambda: None
+        self._holds_memories = False
+        self._sequence = 0
+        self._highest_id = 0
+        self._events: deque[Event] = deque(maxlen=EVENTS_IN_MEMORY)
+        self._news = asyncio.Event()
+        self._values: dict[str, str | None] = {}
+
+    @property
+    def seconds(self) -> int:
+        """The clock in whole seconds since 1970."""
+        return int(self.now())
+
+    def can(self, capability: Capability) -> bool:
+        return capability in self.backend.capabilities
+
+    async def load(self) -> None:
+        """Reads the whole store into the mirror. Raises the backend's errors."""
+        last = -1
+        while page := await self.backend.scan(last, PAGE):
+            for memory in page:
+                try:
+                    self.mirror.put(memory)
+                except ValueError as error:
+                    self.mirror.put(replace(memory, row=replace(memory.row, vector=b"")))
+                    self.warnings["dimension"] = f"memory {memory.memory_id}: {error}; its vector is not used"
+            last = page[-1].memory_id
+            await asyncio.sleep(0)
+        pair = (-1, -1)
+        while edges := await self.backend.scan_edges(pair, PAGE):
+            self.mirror.connect(edges)
+            pair = edges[-1].pair
+        status = await self.backend.status()
+        self._sequence = status.last_sequence
+        self._highest_id = max(status.highest_id, self.mirror.highest_id)
+
+    def allocate_id(self) -> int:
+        """A fresh id above every one ever used; below 2^31 again once a client has used the last one."""
+        if self._highest_id < 2**32 - 1:
+            self._highest_id += 1
+            return self._highest_id
+        return max((known for known in self.mirror.ids() if known < 2**31), default=0) + 1
+
+    def note_id(self, memory_id: int) -> None:
+        """Tells of an id that a client chose."""
+        self._highest_id = max(self._highest_id, memory_id)
+
+    async def commit(self, batch: Batch, kind: str = "", ids: tuple[int, ...] = (), detail: str = "") -> None:
+        """Makes a batch durable, then visible, and tells the watchers. Raises the backend's errors."""
+        if kind:
+            self._sequence += 1
+            event = Event(self._sequence, int(self.now() * 1000), kind, ids, detail[:500])
+            batch = replace(batch, events=(*batch.events, event))
+        self.show_updates(batch.updates)
+        try:
+            await self.backend.apply(batch)
+        except ServiceError as error:
+            if error.reason == "STORE_FAILED" and not self.failed.done():
+                self.failed.set_result(error)
+            await self._take_back(batch)
+            raise
+        for memory_id in batch.deletes:
+            self.mirror.remove(memory_id)
+        for memory in batch.puts:
+            self.mirror.put(memory)
+        if batch.puts and not self._holds_memories:
+            self._holds_memories = True
+            self.on_first_memory()
+        for first, second in batch.disconnects:
+            self.mirror.graph.disconnect(first, second)
+        self.mirror.connect(batch.connects)
+        if not self.can(Capability.VALUES):
+            self._values.update(batch.values)
+        self._events.extend(batch.events)
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def show_updates(self, updates: tuple[RecordUpdate, ...]) -> None:
+        for update in updates:
+            self.mirror.update(update.memory_id, update.record)
+
+    async def _take_back(self, batch: Batch) -> None:
+        try:
+            for update in batch.updates[:PAGE]:
+                stored = await self.backend.scan(update.memory_id - 1, 1)
+                if stored and stored[0].memory_id == update.memory_id:
+                    self.mirror.update(update.memory_id, stored[0].record)
+        except ServiceError as error:
+            self.warnings["take_back"] = f"after a failed write the store cannot be read: {error}"
+
+    async def read_value(self, name: str) -> str | None:
+        """A named value; kept in memory only where the backend cannot store it."""
+        if self.can(Capability.VALUES):
+            return await self.backend.read_value(name)
+        return self._values.get(name)
+
+    async def write_values(self, values: Mapping[str, str | None]) -> None:
+        await self.commit(Batch(values=values))
+
+    async def events(self, after_sequence: int) -> AsyncIterator[Event]:
+        """Every kept event after a sequence, then the new ones for ever; 0 starts with the next one."""
+        after = after_sequence or self._sequence
+        while True:
+            news = self._news
+            if self._events and self._events[0].sequence <= after + 1:
+                page = [event for event in self._events if event.sequence > after]
+            elif self.can(Capability.EVENTS):
+                page = await self.backend.read_events(after, PAGE)
+            else:
+                page = [event for event in self._events if event.sequence > after]
+            for event in page:
+                after = event.sequence
+                yield event
+            if not page:
+                await news.wait()
+
+    async def status(self) -> BackendStatus:
+        return await self.backend.status()
+
+    async def backup(self, path: str) -> BackupResult:
+        """Writes a copy of the store. Raises UnsupportedError where the backend cannot."""
+        from pathlib import Path
+
+        if not self.can(Capability.BACKUP):
+            raise UnsupportedError(
+                "this backend cannot write a backup; use the server's own tools or `memoryd migrate`",
+                reason="CAPABILITY_MISSING",
+            )
+        return await self.backend.backup(Path(path))
