@@ -6,14 +6,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agent.ledger import LEDGER_NAME, Ledger
 from services.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from agent.ledger import Ledger
 
 
 @contextmanager
 def open_ledger(lab: Path) -> Iterator[Ledger]:
     """The lab's ledger, read-only. Raises NotFoundError (LAB_NOT_FOUND) where there is none."""
+    from agent.ledger import LEDGER_NAME, Ledger
+
     path = lab / ".autoresearch" / LEDGER_NAME
     if not path.is_file():
         raise NotFoundError(

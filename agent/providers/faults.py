@@ -1,0 +1,131 @@
+"""What a provider's failures mean: one table from HTTP answers to our errors, for all providers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from services.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    ServiceError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+_OVERFLOW = re.compile(
+    r"context[_ ](length|window|size)|prompt is too long|too many (input )?tokens|maximum context"
+    r"|input token count.*exceeds|request too large|exceeds the (maximum number of tokens|available context)",
+    re.IGNORECASE,
+)
+_QUOTA = re.compile(
+    r"insufficient_quota|credit balance|billing|exceeded your current quota.*plan|payment", re.IGNORECASE
+)
+_BAD_KEY = re.compile(
+    r"api[_ ]key (not valid|invalid|expired)|invalid[_ ]api[_ ]key|API_KEY_INVALID", re.IGNORECASE
+)
+_DELAY = re.compile(r"(\d+(?:\.\d+)?)\s*s$")
+MESSAGE_LIMIT = 300
+
+
+def fault(
+    provider: str,
+    status: int,
+    message: str,
+    *,
+    code: str = "",
+    headers: Mapping[str, str] | None = None,
+    retry_delay: str = "",
+    secret: str = "",
+    now: float | None = None,
+) -> ServiceError:
+    """The error for an answer with this HTTP status (0 where an error came inside a stream).
+
+    `code` is the provider's own name for it, `retry_delay` a hint from the body such as "17s". The key never
+    stands in the message.
+    """
+    text = f"{provider}: {clean(message, secret) or 'no message'}"
+    told = f"{code} {message}"
+    hint = retry_hint(headers or {}, retry_delay, time.time() if now is None else now)
+    if status in (401, 403) or _BAD_KEY.search(told):
+        return UnauthenticatedError(f"{text} (HTTP {status}): check the key", reason="BAD_KEY")
+    if status == 402 or (status in (0, 400, 429) and _QUOTA.search(told)):
+        return ResourceExhaustedError(text, reason="QUOTA_EXHAUSTED", retry_after=hint)
+    if status == 429 or code in ("rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED"):
+        return ResourceExhaustedError(text, reason="RATE_LIMITED", retry_after=hint)
+    if status == 404:
+        return NotFoundError(f"{text} (HTTP 404): check --model and --base-url", reason="UNKNOWN_MODEL")
+    if status == 413 or (status in (0, 400, 422, 500) and _OVERFLOW.search(told)):
+        return InvalidArgumentError(text, field="conversation", reason="CONTEXT_OVERFLOW")
+    if status == 408:
+        return DeadlineExceededError(text, reason="PROVIDER_TIMEOUT", retry_after=hint)
+    if status >= 500 or status == 409 or code in ("overloaded_error", "api_error", "server_error"):
+        return UnavailableError(f"{text} (HTTP {status})", reason="PROVIDER_UNAVAILABLE", retry_after=hint)
+    if status == 0:
+        return UnavailableError(text, reason="PROVIDER_UNAVAILABLE", retry_after=hint)
+    return InvalidArgumentError(f"{text} (HTTP {status})", reason="BAD_REQUEST")
+
+
+def retry_hint(headers: Mapping[str, str], retry_delay: str, now: float) -> float | None:
+    """Seconds to wait as the server asks, from its body or headers; None where it does not say."""
+    found = _DELAY.match(retry_delay.strip())
+    if found:
+        return float(found[1])
+    lower = {name.lower(): value.strip() for name, value in headers.items()}
+    with contextlib.suppress(KeyError, ValueError):
+        return max(0.0, float(lower["retry-after-ms"]) / 1000)
+    value = lower.get("retry-after", "")
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(value))
+    with contextlib.suppress(TypeError, ValueError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+    return None
+
+
+def clean(message: str, secret: str = "") -> str:
+    """One printable line of at most 300 characters, without the key."""
+    text = message.replace(secret, "***") if secret else message
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+
+
+def cut_off(provider: str) -> UnavailableError:
+    """The error for a stream that ended before the model had finished."""
+    return UnavailableError(f"{provider}: the answer broke off before its end", reason="PROVIDER_UNAVAILABLE")
+
+
+def not_understood(provider: str, error: Exception) -> UnavailableError:
+    """The error for an answer that is not in the provider's own format."""
+    return UnavailableError(
+        f"{provider}: the answer is not in the API's format ({type(error).__name__}); check --base-url",
+        reason="PROVIDER_UNAVAILABLE",
+    )
+
+
+def unreachable(provider: str, error: Exception, secret: str = "") -> UnavailableError:
+    cause = error.__cause__ or error
+    return UnavailableError(
+        f"{provider}: cannot be reached: {clean(str(cause) or type(cause).__name__, secret)}",
+        reason="PROVIDER_UNAVAILABLE",
+    )
+
+
+def timed_out(provider: str, seconds: float) -> DeadlineExceededError:
+    return DeadlineExceededError(f"{provider}: no answer within {seconds:g} s", reason="PROVIDER_TIMEOUT")
+
+
+@asynccontextmanager
+async def deadline(provider: str, seconds: float) -> AsyncIterator[None]:
+    """Bounds everything inside; raises DeadlineExceededError (PROVIDER_TIMEOUT)."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise timed_out(provider, seconds) from error
