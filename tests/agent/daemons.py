@@ -1,0 +1,95 @@
+"""Real daemons as child processes, that can be killed and come back at the same address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Child:
+    """One daemon. `start` announces; a second start takes the same ports."""
+
+    module: str
+    arguments: list[str]
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    grpc: str = "127.0.0.1:0"
+    http: str = "127.0.0.1:0"
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> Child:
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self.module,
+                *self.arguments,
+                *("--listen", self.grpc, "--http-listen", self.http, "--exit-with-parent"),
+                *("--drain-seconds", "0.5"),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **self.environment},
+            )
+        assert self.process.stdout is not None
+        line = await asyncio.wait_for(self.process.stdout.readline(), 30)
+        if not line:
+            raise AssertionError(f"{self.module} did not start: {self.log.read_text()[-2000:]}")
+        said = json.loads(line)
+        self.grpc, self.http = said["grpc"], said["http"]
+        return self
+
+    async def kill(self) -> None:
+        """kill -9, and nothing of it is left when this returns."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        return await asyncio.wait_for(self.process.wait(), 10)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+
+def trainerd(folder: Path, seconds: float = 0.02) -> Child:
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = ["--executor", "scripted", "--scripted-seconds", str(seconds)]
+    arguments += ["--state", str(folder / "trainer"), "--data", str(folder / "data")]
+    return Child("trainer", arguments, folder / "trainerd.log")
+
+
+def entropyd(folder: Path) -> Child:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Child(
+        "entropyd", ["--source", "os:", "--state", str(folder / "entropy")], folder / "entropyd.log"
+    )
+
+
+def memoryd(folder: Path) -> Child:
+    folder.mkdir(parents=True, exist_ok=True)
+    backend = f"sqlite:///{folder / 'memory.db'}"
+    return Child("memoryd", ["--backend", backend, "--embedder", "none"], folder / "memoryd.log")
+
+
+def agentd(
+    folder: Path, trainer: str, *, memory: str = "", entropy: str = "", flags: tuple[str, ...] = ()
+) -> Child:
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = ["--trainer", trainer, *flags]
+    arguments += ["--memory", memory] if memory else []
+    arguments += ["--entropy", entropy] if entropy else []
+    keys = {"ANTHROPIC_API_KEY": "", "OPENAI_API_KEY": "", "GEMINI_API_KEY": "", "GOOGLE_API_KEY": ""}
+    return Child("agent", arguments, folder / "agentd.log", keys)
