@@ -1,4 +1,4 @@
-"""Whether what a candidate left is a checkpoint: plain files, bounded, safetensors with weights, true facts."""
+"""Whether what a candidate left is a checkpoint: plain files, bounded, safetensors, true facts."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Executor(Protocol):
     before it returns. `check` raises FailedPreconditionError (DATA_NOT_FOUND, DATA_MISMATCH,
     DEVICE_CLASS_MISMATCH, SANDBOX_UNAVAILABLE, DOES_NOT_FIT) for a request that could not run here and
     returns the data hash that it will run on. `needs_data` is False where
-    nothing is trained and PrepareData may answer at once. `clean_up` ends what an earlier daemon left in a folder.
+    nothing is trained and PrepareData may answer at once. `clean_up` ends what an earlier daemon left.
     """
 
     @property

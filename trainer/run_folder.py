@@ -45,9 +45,13 @@ class RunFolder:
     def evaluation(self) -> Path:
         return self.root / "evaluation"
 
+    @property
+    def _passing(self) -> tuple[Path, ...]:
+        return (self.scratch, self.root / "scratch.package", self.out, self.evaluation)
+
     def create(self, source: str) -> None:
         """Makes the folder anew. Raises OSError."""
-        for path in (self.scratch, self.out, self.checkpoint, self.evaluation):
+        for path in (*self._passing, self.checkpoint):
             shutil.rmtree(path, ignore_errors=True)
         for path in (self.scratch, self.out, self.evaluation):
             path.mkdir(parents=True)
@@ -55,7 +59,7 @@ class RunFolder:
 
     def tidy(self, *, keep_checkpoint: bool) -> None:
         """Removes what is of no use once the run has ended."""
-        for path in (self.scratch, self.out, self.evaluation):
+        for path in self._passing:
             shutil.rmtree(path, ignore_errors=True)
         if not keep_checkpoint:
             shutil.rmtree(self.checkpoint, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The training process of one experiment: started in its sandbox, timed by the daemon's clock, read to its end."""
+"""The training process of one experiment: sandboxed, timed by the daemon's clock, read to its end."""
 
 from __future__ import annotations
 

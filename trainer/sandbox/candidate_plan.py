@@ -52,16 +52,27 @@ def candidate_plan(
     threads: int = 0,
 ) -> Plan:
     """scratch is the working folder; it holds HOME, TMPDIR and caches and is the only place to write apart
-    from files.write."""
+    from files.write. A folder beside it, made here, is where the harness is imported from."""
+    package = make_import_folder(scratch)
     devices = ["/dev/null", "/dev/full"] if tier == "LANDLOCK" else []
     extra = list(LANDLOCK_FILES) if tier == "LANDLOCK" else []
     if gpus:
         devices += [path for pattern in GPU_DEVICES for path in sorted(glob.glob(pattern))]
         extra += ["/sys"]
-    read = [*SYSTEM, *SYSTEM_FILES, *extra, *interpreter_paths(), *harness_paths(), *map(str, files.read)]
+    read = [
+        *SYSTEM,
+        *SYSTEM_FILES,
+        *extra,
+        *interpreter_paths(),
+        *harness_paths(),
+        str(package),
+        *map(str, files.read),
+    ]
     return Plan(
         command=(sys.executable, "-P", "-B", *command),
-        environment=candidate_environment(environment, scratch, tier, gpus, threads),
+        environment=candidate_environment(
+            {"PYTHONPATH": str(package), **environment}, scratch, tier, gpus, threads
+        ),
         folder=str(scratch),
         tier=tier,
         read=tuple(path for path in read if os.path.lexists(path)),
@@ -113,6 +124,18 @@ def interpreter_paths() -> list[str]:
 def harness_paths() -> list[str]:
     """The part of this package that a candidate imports, and no more of a source checkout."""
     return [str(PACKAGE / "__init__.py"), str(PACKAGE / "harness")]
+
+
+def make_import_folder(scratch: Path) -> Path:
+    """A folder with nothing in it but links to the harness: Python lists the folders that it imports from,
+    and the checkout's own is not for a candidate to list."""
+    folder = scratch.with_name(scratch.name + ".package")
+    target = folder / "trainer"
+    if not target.exists():
+        target.mkdir(parents=True)
+        for name in ("__init__.py", "harness"):
+            (target / name).symlink_to(PACKAGE / name)
+    return folder
 
 
 def mask_paths(origin_files: Iterable[str]) -> tuple[str, ...]:
