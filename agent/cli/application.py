@@ -8,7 +8,9 @@ from agent.cli.bench import SIMULATE_SETTINGS, bench, simulate
 from agent.cli.certs import certs
 from agent.cli.container import container
 from agent.cli.doctor import doctor
+from agent.cli.history import history, report
 from agent.cli.run import run
+from agent.cli.sample import sample
 from agent.cli.tools import call, stop, tools
 from agent.cli.train import prepare, train
 from agent.cli.up import up
@@ -23,7 +25,7 @@ application = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (run, train, prepare, up, stop, tools, call, doctor, certs):
+for command in (run, history, report, sample, train, prepare, up, stop, tools, call, doctor, certs):
     application.command()(command)
 application.command(hidden=True)(container)
 application.command(context_settings=SIMULATE_SETTINGS)(simulate)

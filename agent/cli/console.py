@@ -20,6 +20,11 @@ def open_console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 
+def print_text(console: Console, text: str, style: str = "") -> None:
+    """One line; in a pipe it is never folded."""
+    console.print(text, style=style or None, soft_wrap=not console.is_terminal)
+
+
 def print_json(value: Mapping[str, object]) -> None:
     """One JSON object on one line of stdout, flushed."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, sort_keys=False) + "\n")

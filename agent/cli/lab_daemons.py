@@ -12,12 +12,14 @@ from pathlib import Path, PurePath
 import psutil
 from autoresearch.agent.v1 import agent_pb2 as pb
 
+from agent.launch import start_daemon
 from agent.launch_addresses import LaunchLock, read_addresses
-from agent.launch_plan import LaunchOptions
-from agent.launch_stack import Stack
+from agent.launch_plan import LaunchOptions, plan_peers
+from agent.launch_stack import STOP_SECONDS, Stack
 from services.agent_client import AgentClient
 from services.errors import ConfigurationError, ServiceError, UnavailableError
 from services.security import ClientSecurity
+from services.trainer_client import TrainerClient
 
 ATTACH_SECONDS = 60.0
 
@@ -87,6 +89,33 @@ async def open_running_agent(
         security = None
     async with AgentClient(address, security=security) as client:
         yield client
+
+
+@asynccontextmanager
+async def open_trainer(lab: Path, data: Path, address: str) -> AsyncIterator[TrainerClient]:
+    """A client of the trainerd at `address`, else of the lab's, which is started if it does not run."""
+    state = lab / ".autoresearch"
+    if address:
+        async with TrainerClient(address) as client:
+            yield client
+        return
+    with LaunchLock(state / "launch.lock") as lock:
+        entry = read_addresses(state / "addresses.json").get("trainerd")
+        if not lock.try_acquire():
+            if entry is None:
+                raise UnavailableError(f"process {lock.owner()} works in {lab} without a trainerd of its own")
+            async with TrainerClient(entry.grpc) as client:
+                yield client
+            return
+        plans = plan_peers(LaunchOptions(lab, data))
+        plan = next(plan for plan in plans if plan.name == "trainerd")
+        (state / "logs").mkdir(parents=True, exist_ok=True)
+        daemon = await start_daemon(plan, state / "logs")
+        try:
+            async with TrainerClient(daemon.grpc) as client:
+                yield client
+        finally:
+            await daemon.stop(STOP_SECONDS)
 
 
 async def find_running_agent(state: Path, *, wait_seconds: float) -> str:

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoresearch.agent.v1 import agent_pb2 as pb
+
+from services.agent_client import AgentClient
 from services.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -29,6 +32,39 @@ def open_ledger(lab: Path) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+def read_lab(lab: Path, tag: str) -> tuple[pb.Session, list[pb.Proposal]]:
+    """The session of a tag and its proposals, oldest first, as the ledger has them now.
+
+    Raises NotFoundError: LAB_NOT_FOUND, SESSION_NOT_FOUND.
+    """
+    from agent.messages import proposal_message, session_message
+
+    with open_ledger(lab) as ledger:
+        record = ledger.find_session(tag)
+        if record is None:
+            known = ", ".join(session.tag for session in ledger.sessions()) or "none"
+            raise NotFoundError(
+                f"--tag: the lab {lab} has no session {tag!r}; its tags: {known}", reason="SESSION_NOT_FOUND"
+            )
+        session = session_message(record, ledger.totals(record.session_id), str(lab))
+        proposals = [
+            proposal_message(proposal, ledger.runs.of_proposal(record.session_id, proposal.number))
+            for proposal in ledger.proposals.all(record.session_id)
+        ]
+    return session, proposals
+
+
+async def fetch_lab(client: AgentClient, lab: str, tag: str) -> tuple[pb.Session, list[pb.Proposal]]:
+    """The same from an agentd. Raises NotFoundError (SESSION_NOT_FOUND)."""
+    from agent.cli.follow import list_all_proposals
+    from agent.cli.lab_daemons import find_session
+
+    session = await find_session(client, lab, tag)
+    if session is None:
+        raise NotFoundError(f"this agent knows no session {tag!r} of {lab}", reason="SESSION_NOT_FOUND")
+    return session, await list_all_proposals(client, session.session_id)
 
 
 def lab_preset(lab: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from autoresearch.agent.v1 import agent_pb2 as pb
 from rich.console import Console
 
-from agent.cli.console import one_line
+from agent.cli.console import one_line, print_text
 from agent.cli.session_json import proposal_dict, session_dict
 from agent.cli.session_text import difference_text, proposal_table, score_text, stop_text
 
@@ -25,15 +25,18 @@ def summary_dict(session: pb.Session, proposals: list[pb.Proposal], interrupted:
     }
 
 
-def print_summary(console: Console, session: pb.Session, proposals: list[pb.Proposal]) -> None:
+def print_summary(
+    console: Console, session: pb.Session, proposals: list[pb.Proposal], *, total: int | None = None
+) -> None:
+    """The table and the facts below it; `total` where not all proposals are in the table."""
     console.print()
     console.print(proposal_table(proposals))
     console.print()
-    for line in summary_lines(session, proposals):
-        console.print(line)
+    for line in summary_lines(session, proposals, len(proposals) if total is None else total):
+        print_text(console, line)
 
 
-def summary_lines(session: pb.Session, proposals: list[pb.Proposal]) -> list[str]:
+def summary_lines(session: pb.Session, proposals: list[pb.Proposal], total: int) -> list[str]:
     """Below the table, one fact a line."""
     lines = []
     if session.HasField("baseline_val_bpb"):
@@ -49,9 +52,7 @@ def summary_lines(session: pb.Session, proposals: list[pb.Proposal]) -> list[str
             "without any change; smaller gains are not believed from one pair"
         )
     kept = [proposal for proposal in proposals if proposal.verdict in KEPT and proposal.number > 0]
-    lines.append(
-        f"Kept: {len(kept)} of {max(0, len(proposals) - 1)} proposals, {session.run_count} training runs"
-    )
+    lines.append(f"Kept: {len(kept)} of {max(0, total - 1)} proposals, {session.run_count} training runs")
     for proposal in kept:
         lines.append(
             f"  #{proposal.number} {proposal.commit[:7]} {one_line(proposal.description)}: "

@@ -80,7 +80,8 @@ def difference_text(proposal: pb.Proposal) -> str:
 def run_line(proposal: pb.Proposal, index: int) -> str:
     """One line for a finished run: `#3 run 2  val_bpb 1.234567  11.2 s`."""
     run = proposal.runs[index]
-    who = "incumbent, same seed" if run.incumbent else ("baseline" if proposal.number == 0 else "candidate")
+    who = "incumbent, same seed" if run.incumbent else "candidate"
+    who = "baseline" if proposal.number == 0 else who
     result = (
         f"val_bpb {run.val_bpb:.6f}" if run.HasField("val_bpb") else f"failed: {one_line(run.failure_reason)}"
     )

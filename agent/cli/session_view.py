@@ -9,7 +9,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 from rich.console import Console
 from rich.status import Status
 
-from agent.cli.console import one_line, print_json
+from agent.cli.console import one_line, print_json, print_text
 from agent.cli.session_json import event_dict, verdict_name
 from agent.cli.session_text import run_line, state_text, verdict_line
 
@@ -57,19 +57,19 @@ class SessionView(AbstractContextManager["SessionView"]):
             case "progress":
                 self._show_progress(event.progress)
             case "message":
-                self._console.print(one_line(event.message))
+                print_text(self._console, one_line(event.message))
 
     def say(self, text: str) -> None:
         """A line of our own, not part of the stream."""
         if not self._as_json:
-            self._console.print(text)
+            print_text(self._console, text)
 
     def _show_session(self, session: pb.Session) -> None:
         text = state_text(session)
         if self._status is not None:
             self._status.update(text)
         elif text != self._state and session.state in _STAGES:
-            self._console.print(text)
+            print_text(self._console, text)
         self._state = text
 
     def _show_proposal(self, proposal: pb.Proposal) -> None:
@@ -78,14 +78,14 @@ class SessionView(AbstractContextManager["SessionView"]):
             run = proposal.runs[index]
             if not run.HasField("val_bpb") and not run.failure_reason:
                 break
-            self._console.print(run_line(proposal, index), style="dim")
+            print_text(self._console, run_line(proposal, index), "dim")
             self._runs_shown[proposal.number] = index + 1
         if proposal.state < pb.PROPOSAL_STATE_JUDGED or proposal.number in self._verdicts_shown:
             return
         if verdict_name(proposal.verdict) in ("", "retest"):
             return
         self._verdicts_shown.add(proposal.number)
-        self._console.print(verdict_line(proposal))
+        print_text(self._console, verdict_line(proposal))
 
     def _show_progress(self, progress: pb.RunProgress) -> None:
         if self._status is None:
