@@ -26,9 +26,9 @@ NOT_CREDITED = frozenset({SourceKind.OS, SourceKind.FILE})
 class Dispenser:
     """Owns pool, generator and health. All methods are called from one thread.
 
-    The source side sets `origin` while bytes of a source may be served, calls `accept` for blocks that passed every test,
-    `mix` for bytes without a claim, and `withdraw` at an alarm: after it no byte made before it leaves
-    under the source's label.
+    The source side sets `origin` while bytes of a source may be served, calls `accept` for blocks that
+    passed every test, `mix` for bytes without a claim, and `withdraw` at an alarm: after it no byte made
+    before it leaves under the source's label.
     """
 
     def __init__(

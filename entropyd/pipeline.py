@@ -52,15 +52,20 @@ class Pipeline:
 
     Blocks are held back until the chunk after theirs has passed as well, because some failures show only
     in the second chunk. An alarm voids the open block and what is held, and start-up begins again.
+    `replay` carries its memory from an earlier opening of the same source into this one.
     """
 
     def __init__(
-        self, origin: SourceDescription, key: bytes, settings: PipelineSettings | None = None
+        self,
+        origin: SourceDescription,
+        key: bytes,
+        settings: PipelineSettings | None = None,
+        replay: ReplayTests | None = None,
     ) -> None:
         self._settings = settings or PipelineSettings()
         self._conditioner = Conditioner(key, origin)
         # A file is a replay by its nature: it is labelled so and claims nothing.
-        self._replay = ReplayTests() if origin.kind is not SourceKind.FILE else None
+        self._replay = None if origin.kind is SourceKind.FILE else replay or ReplayTests()
         self._held: list[Block] = []
         self._arrived_at: float | None = None
         self._next_sequence: int | None = None

@@ -11,7 +11,6 @@ import asyncio
 import struct
 import time
 from typing import Self
-from urllib.parse import urlsplit
 
 from entropyd.source import (
     Chunk,
@@ -21,7 +20,7 @@ from entropyd.source import (
     SourceUnavailableError,
 )
 from entropyd.tuning import Tuning
-from services.errors import ConfigurationError
+from services.addresses import parse_address
 
 DEFAULT_PORT = 1234
 SET_FREQUENCY, SET_RATE, SET_GAIN_MODE, SET_GAIN = 0x01, 0x02, 0x03, 0x04
@@ -131,14 +130,11 @@ class RtlTcpSource:
 
 def parse_rtl_tcp_url(url: str) -> tuple[str, int]:
     """Host and port of `rtl_tcp://HOST[:PORT]`. Raises ConfigurationError."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or DEFAULT_PORT
-    except ValueError as error:
-        raise ConfigurationError(f"--source: {url!r}: {error}") from error
-    if not host or parts.path not in ("", "/"):
-        raise ConfigurationError(f"--source: {url!r} is not rtl_tcp://HOST:PORT")
-    return host, port
+    rest = url.removeprefix("rtl_tcp:").removeprefix("//").rstrip("/")
+    if rest and ":" not in rest.rpartition("]")[2]:
+        rest = f"{rest}:{DEFAULT_PORT}"
+    address = parse_address(rest, name=f"--source {url!r}: rtl_tcp://HOST:PORT")
+    return address.host, address.port
 
 
 _: type[EntropySource] = RtlTcpSource

@@ -61,7 +61,7 @@ class EntropydSettings(DaemonSettings):
     """Silence after which the receiver counts as dead."""
     reopen_seconds: float = Field(default=0.25, gt=0)
     """First pause before a failed source is opened again; doubles up to --reopen-most-seconds."""
-    reopen_most_seconds: float = Field(default=2.0, gt=0)
+    reopen_most_seconds: float = Field(default=1.0, gt=0)
     """Longest pause before a failed source is opened again."""
     permanent_seconds: float = Field(default=30.0, gt=0)
     """Pause after a failure at the level of 2^-60."""

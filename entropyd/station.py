@@ -14,6 +14,7 @@ from entropyd.dispenser import OS_ORIGIN, Dispenser
 from entropyd.health import HealthState
 from entropyd.pipeline import ChunkReport, Pipeline, PipelineSettings
 from entropyd.remote_intake import RemoteIntake
+from entropyd.replay_tests import ReplayTests
 from entropyd.source import Chunk, EntropySource, SourceKind, SourceUnavailableError
 from entropyd.verdicts import Severity
 
@@ -31,7 +32,7 @@ class Timers:
     settle: float = 1.0
     stall: float = 2.0
     reopen: float = 0.25
-    reopen_most: float = 2.0
+    reopen_most: float = 1.0
     permanent: float = 30.0
 
 
@@ -53,6 +54,7 @@ class Station:
         self._pipeline_settings = pipeline or PipelineSettings()
         self._timers = timers or Timers()
         self._key = random_bytes(32)
+        self._replay = ReplayTests()
         self._sleep = sleep
         self._pause = self._timers.reopen
         self.alarms: Counter[str] = Counter()
@@ -86,7 +88,7 @@ class Station:
         await self._follow_remote(source)
 
     async def _follow_samples(self, source: EntropySource) -> None:
-        pipeline = Pipeline(source.description, self._key, self._pipeline_settings)
+        pipeline = Pipeline(source.description, self._key, self._pipeline_settings, self._replay)
         opened_at = time.monotonic()
         while True:
             chunk = await self._read(source)
