@@ -5,6 +5,7 @@ from __future__ import annotations
 from memoryd.dream import DreamSettings
 from memoryd.engine import EngineSettings
 from memoryd.entropy_feed import EntropydFeed, EntropyFeed, FirstFeed, LocalFeed, RadioFeed
+from memoryd.resonance import Resonance
 from memoryd.settings import MemorydSettings
 from services.entropy_client import EntropyClient
 from services.security import ClientSecurity, read_secret
@@ -12,7 +13,7 @@ from services.security import ClientSecurity, read_secret
 
 def engine_settings(settings: MemorydSettings) -> EngineSettings:
     return EngineSettings(
-        resonance=settings.resonance,
+        resonance=Resonance(settings.resonance),
         agent_name=settings.name,
         dream=DreamSettings(
             settings.edge_anchor_count, settings.edge_explorer_count, settings.edge_max_per_dream

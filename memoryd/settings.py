@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from memoryd.resonance import Resonance
 from services.errors import ConfigurationError
 from services.settings import DaemonSettings
 
@@ -47,7 +46,7 @@ class MemorydSettings(DaemonSettings):
     """Nominal pause between two ticks of the clock; 0 stops the clock."""
     dream_threshold_bytes: int = 16
     """Entropy that must have come together before the clock dreams."""
-    resonance: Resonance = Resonance.LIFECYCLE
+    resonance: Literal["off", "lifecycle", "full"] = "lifecycle"
     """Gates of /recall after a dream: off, lifecycle (state and fidelity), or full (as ferricula 0.9)."""
     strict: bool = False
     """Refuse a /remember without id, tags or vector, as ferricula does, instead of completing it."""
@@ -65,7 +64,7 @@ class MemorydSettings(DaemonSettings):
     """Origins beside localhost whose web pages may change the store (scheme://host:port)."""
     mcp_listen: str = ""
     """Address of the MCP surface over HTTP (path /mcp); empty: none. Always on loopback or with a token."""
-    mcp_surface: str = "all"
+    mcp_surface: Literal["cognitive", "system", "all"] = "all"
     """Tools of the MCP surface: cognitive, system or all."""
     sentinel: Path | None = None
     """File, best on another volume, that knows whether the store was empty; default: beside the store."""

@@ -1,0 +1,117 @@
+"""A whole memoryd inside `async with`: store, engine, both servers, clock and the MCP surface."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Self
+
+from aiohttp import web
+from autoresearch.memory.v1.memory_pb2_grpc import add_MemoryServiceServicer_to_server
+from prometheus_client import CollectorRegistry
+
+from memoryd.backend import open_backend
+from memoryd.composition import build_feed, engine_settings
+from memoryd.embedding import open_embedder
+from memoryd.engine import Engine, open_engine
+from memoryd.entropy_feed import EntropyFeed
+from memoryd.grpc_api import SERVICE_NAME, MemoryServicer
+from memoryd.http_api import BODY_LIMIT, FerriculaApi, is_ferricula_path
+from memoryd.sentinel import Sentinel
+from memoryd.settings import MemorydSettings
+from memoryd.store_metrics import StoreCollector
+from services.addresses import Address, parse_address
+from services.call_observer import CallObserver
+from services.errors import ServiceError
+from services.http_server import HttpServer
+from services.lifecycle import wait_for_end
+from services.rpc_server import GrpcServer
+
+
+class Daemon(AbstractAsyncContextManager["Daemon"]):
+    """Entering raises ConfigurationError and the store's errors; the addresses are known after it."""
+
+    engine: Engine
+    grpc_address: Address
+    http_address: Address
+
+    def __init__(self, settings: MemorydSettings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    async def wait(self) -> ServiceError | None:
+        """Returns None when a signal came (or the parent ended), the error when the store failed."""
+        end = asyncio.create_task(wait_for_end(with_parent=self._settings.exit_with_parent))
+        failed = self.engine.store.failed
+        tasks: set[asyncio.Future[Any]] = {end, failed}
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not failed.done():
+            return None
+        end.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await end
+        return failed.result()
+
+    async def _start(self) -> None:
+        settings, stack = self._settings, self._stack
+        security = settings.security()
+        sentinel = Sentinel.of(settings.backend, settings.sentinel)
+        sentinel.check_before_opening(accept_empty=settings.accept_empty_store)
+        backend = await open_backend(settings.backend, read_only=settings.read_only)
+        stack.push_async_callback(backend.close)
+        await sentinel.check(backend, accept_empty=settings.accept_empty_store)
+        token = settings.embedder_token.get_secret_value() if settings.embedder_token else None
+        embedder = await open_embedder(settings.embedder, token=token)
+        stack.push_async_callback(embedder.close)
+        feed = await stack.enter_async_context(build_feed(settings))
+        self.engine = await open_engine(backend, embedder, engine_settings(settings), feed=feed)
+        self.engine.store.on_first_memory = sentinel.note
+        registry = CollectorRegistry()
+        registry.register(StoreCollector(self.engine))
+        http = self._http_server(feed, registry)
+        server = GrpcServer(
+            parse_address(settings.listen, name="--listen"),
+            security=security,
+            observer=CallObserver(registry),
+            with_reflection=settings.reflection,
+            drain_seconds=settings.drain_seconds,
+        )
+        server.add(add_MemoryServiceServicer_to_server, MemoryServicer(self.engine, feed), SERVICE_NAME)
+        await stack.enter_async_context(http)
+        await stack.enter_async_context(server)
+        if settings.clock_tick_seconds > 0:
+            clock = asyncio.create_task(self.engine.clock.run())
+            stack.callback(clock.cancel)
+        self.grpc_address, self.http_address = server.address, http.address
+
+    def _http_server(self, feed: EntropyFeed, registry: CollectorRegistry) -> HttpServer:
+        settings = self._settings
+        application = web.Application(client_max_size=BODY_LIMIT)
+        server = HttpServer(
+            parse_address(settings.http_listen, name="--http-listen"),
+            application,
+            security=settings.security(),
+            registry=registry,
+            http_open=settings.http_open,
+            is_open_path=is_ferricula_path,
+        )
+        FerriculaApi(
+            self.engine,
+            feed,
+            strict=settings.strict,
+            allowed_origins=settings.allow_origin,
+            any_origin=settings.http_open,
+        ).attach(application)
+        return server
