@@ -51,7 +51,7 @@ def output_entropy(input_bits: int, output_bits: int, narrowest_bits: int, min_e
     `narrowest_bits` is the narrowest internal width. 120 digits: full entropy is decided by the 20th.
     """
     with localcontext() as context:
-        context.prec = 120 + input_bits // 3
+        context.prec = 120
         high = Decimal(2) ** -min_entropy_in
         low = (1 - high) / (Decimal(2) ** input_bits - 1)
         narrow = min(output_bits, narrowest_bits)

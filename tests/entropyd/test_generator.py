@@ -126,7 +126,9 @@ def test_parent_and_child_after_fork_differ() -> None:
         "    os.write(w, g.generate(32)); os._exit(0)\n"
         "os.wait(); print(os.read(r, 32) != g.generate(32))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
     assert done.stdout.strip() == "True"
 
 
