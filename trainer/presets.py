@@ -35,7 +35,7 @@ class Preset:
 FORK: dict[str, Value] = {
     "DEPTH": 9, "ASPECT_RATIO": 57, "HEAD_DIM": 128, "WINDOW_PATTERN": "SSSSL", "SHORT_WINDOW_DIVISOR": 8,
     "DEVICE_BATCH_SIZE": 128, "TOTAL_BATCH_SIZE": 2**18,
-    "EMBEDDING_LR": 0.9, "UNEMBEDDING_LR": 0.005, "MATRIX_LR": 0.04, "SCALAR_LR": 0.5,
+    "EMBEDDING_LR": 0.9, "UNEMBEDDING_LR": 0.005, "MATRIX_LR": 0.04, "SCALAR_LR": 0.5, "SCALAR_EPS": 1e-10,
     "WEIGHT_DECAY": 0.2, "EMBEDDING_WD": 0.001, "VE_WD": 0.003, "LM_HEAD_WD": 0.01,
     "ADAM_BETAS": (0.8, 0.95), "WARMUP_RATIO": 0.0, "WARMDOWN_RATIO": 0.75, "FINAL_LR_FRAC": 0.05,
     "ROPE_BASE": 200_000, "INIT_SCALE": 0.68, "X0_LAMBDA_INIT": 0.05,
@@ -47,10 +47,14 @@ UPSTREAM: dict[str, Value] = FORK | {
     "EMBEDDING_WD": 0.0, "VE_WD": 0.0, "LM_HEAD_WD": 0.0, "WARMDOWN_RATIO": 0.5, "FINAL_LR_FRAC": 0.0,
     "ROPE_BASE": 10_000, "INIT_SCALE": 1.0, "X0_LAMBDA_INIT": 0.1, "WEBER_MODE": "off",
 }  # fmt: skip
-OURS: dict[str, Value] = FORK | {"WEBER_MODE": "off"}
+OURS: dict[str, Value] = FORK | {"WEBER_MODE": "off", "SCALAR_EPS": 1e-6}
 CPU: dict[str, Value] = {
     "DEPTH": 4, "ASPECT_RATIO": 32, "HEAD_DIM": 64, "WINDOW_PATTERN": "L",
     "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 2**11,
+}  # fmt: skip
+TINY: dict[str, Value] = {
+    "DEPTH": 2, "ASPECT_RATIO": 16, "HEAD_DIM": 16, "WINDOW_PATTERN": "SL",
+    "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 2**9,
 }  # fmt: skip
 
 
@@ -78,6 +82,19 @@ _ALL = (
         hyperparameters=MappingProxyType(CPU),
         packing="split",
         max_bytes=12_000_000,
+        eval_batch_rows=16,
+    ),
+    Preset(  # for tests, and for a look at everything on a slow machine
+        name="tiny",
+        device_class="cpu",
+        context_length=64,
+        vocab_size=512,
+        budget_kind="tokens",
+        budget_amount=8_192,  # 16 steps of 512 tokens
+        validation_tokens=4_096,
+        hyperparameters=MappingProxyType(TINY),
+        packing="split",
+        max_bytes=1_500_000,
         eval_batch_rows=16,
     ),
     _gpu(

@@ -64,6 +64,7 @@ EMBEDDING_LR = 0.9  # Adam rates but SCALAR_LR are scaled by (width / 768) ** -0
 NGRAM_LR = 0.9
 UNEMBEDDING_LR = 0.005
 SCALAR_LR = 0.5
+SCALAR_EPS = 1e-6  # their first gradients are rounding noise, which a smaller eps would blow up to full steps
 MATRIX_LR = 0.04  # scaled by sqrt(rows / columns) where rows exceed columns
 GATE_LR = 0.0  # Adam rate of gates; 0 leaves them to Muon
 ADAM_BETAS = (0.8, 0.95)
@@ -580,7 +581,11 @@ def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
         (named[kind] if kind in named else by_shape.setdefault(parameter.shape, [])).append(parameter)
 
     def adamw(
-        params: list[nn.Parameter], lr: float, decay: float = 0.0, betas: tuple[float, float] = ADAM_BETAS
+        params: list[nn.Parameter],
+        lr: float,
+        decay: float = 0.0,
+        betas: tuple[float, float] = ADAM_BETAS,
+        eps: float = 1e-10,
     ) -> dict[str, Any]:
         return {
             "kind": "adamw",
@@ -588,7 +593,7 @@ def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
             "lr": lr,
             "weight_decay": decay,
             "betas": betas,
-            "eps": 1e-10,
+            "eps": eps,
         }
 
     scalars = [p for p in (model.resid_lambdas, model.backout_lambda) if p is not None]
@@ -598,8 +603,8 @@ def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
         adamw(named["value_tables"], EMBEDDING_LR * by_width, VE_WD),
         adamw(named["ngram_tables"], NGRAM_LR * by_width, VE_WD),
         adamw(named["gates"], GATE_LR),
-        adamw(scalars, SCALAR_LR * 0.01),
-        adamw([model.x0_lambdas], SCALAR_LR, betas=(0.96, 0.95)),
+        adamw(scalars, SCALAR_LR * 0.01, eps=SCALAR_EPS),
+        adamw([model.x0_lambdas], SCALAR_LR, betas=(0.96, 0.95), eps=SCALAR_EPS),
     ]
     for parameters in by_shape.values():
         groups.append({"kind": "muon", "params": parameters, "lr": MATRIX_LR, "weight_decay": WEIGHT_DECAY})
