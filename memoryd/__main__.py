@@ -22,6 +22,8 @@ async def serve(settings: MemorydSettings) -> int:
     """Runs the daemon until it is told to end; 1 when the store failed under it."""
     async with Daemon(settings) as daemon:
         addresses = {"grpc": str(daemon.grpc_address), "http": str(daemon.http_address)}
+        if daemon.mcp_address is not None:
+            addresses["mcp"] = f"http://{daemon.mcp_address}/mcp"
         announce("memoryd", addresses)
         failure = await daemon.wait()
         if failure is not None:

@@ -35,6 +35,7 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
     engine: Engine
     grpc_address: Address
     http_address: Address
+    mcp_address: Address | None = None
 
     def __init__(self, settings: MemorydSettings) -> None:
         self._settings = settings
@@ -95,6 +96,24 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
             clock = asyncio.create_task(self.engine.clock.run())
             stack.callback(clock.cancel)
         self.grpc_address, self.http_address = server.address, http.address
+        if settings.mcp_listen:
+            await self._start_mcp()
+
+    async def _start_mcp(self) -> None:
+        from memoryd.mcp_server import McpHttpServer, build_server
+        from memoryd.mcp_tools import FerriculaHttp
+
+        settings, security = self._settings, self._settings.security()
+        scheme = "http" if security.cert is None else "https"
+        client = FerriculaHttp(f"{scheme}://{self.http_address}", security.token)
+        self._stack.push_async_callback(client.close)
+        radio = FerriculaHttp(settings.radio_url) if settings.radio_url else None
+        if radio is not None:
+            self._stack.push_async_callback(radio.close)
+        server = build_server(client, surface=settings.mcp_surface, reads_files=False, radio=radio)
+        address = parse_address(settings.mcp_listen, name="--mcp-listen")
+        served = await self._stack.enter_async_context(McpHttpServer(address, server, security=security))
+        self.mcp_address = served.address
 
     def _http_server(self, feed: EntropyFeed, registry: CollectorRegistry) -> HttpServer:
         settings = self._settings
