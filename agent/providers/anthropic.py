@@ -9,7 +9,15 @@ from typing import Any
 import anthropic
 
 from agent.provider import Conversation, Message, Provider, Role, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.faults import cut_off, deadline, fault, not_understood, timed_out, unreachable
+from agent.providers.faults import (
+    cut_off,
+    deadline,
+    fault,
+    not_understood,
+    timed_out,
+    transport_fault,
+    unreachable,
+)
 from agent.providers.tool_calls import keep_opaque, read_call, read_opaque
 
 NAME = "anthropic"
@@ -76,17 +84,13 @@ class AnthropicProvider:
             except (anthropic.AnthropicError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise not_understood(NAME, error) from error
             except Exception as error:
-                if not is_transport_error(error):
+                known = transport_fault(NAME, error, self._idle_seconds, self._key)
+                if known is None:
                     raise
-                raise cut_off(NAME) from error
+                raise known from error
 
     async def close(self) -> None:
         await self._client.close()
-
-
-def is_transport_error(error: Exception) -> bool:
-    """Whether the HTTP library under the SDK raised it: the SDK wraps only what comes before the stream."""
-    return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "anyio")
 
 
 @dataclass

@@ -32,6 +32,7 @@ _BAD_KEY = re.compile(
     r"api[_ ]key (not valid|invalid|expired)|invalid[_ ]api[_ ]key|API_KEY_INVALID", re.IGNORECASE
 )
 _DELAY = re.compile(r"(\d+(?:\.\d+)?)\s*s$")
+_TRANSPORTS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "anyio", "aiohttp"})
 MESSAGE_LIMIT = 300
 
 
@@ -107,6 +108,25 @@ def not_understood(provider: str, error: Exception) -> UnavailableError:
         f"{provider}: the answer is not in the API's format ({type(error).__name__}); check --base-url",
         reason="PROVIDER_UNAVAILABLE",
     )
+
+
+def transport_fault(
+    provider: str, error: Exception, idle_seconds: float, secret: str = ""
+) -> ServiceError | None:
+    """The error for what the HTTP library under an SDK raised; None where something else did.
+
+    The SDKs wrap only what comes before a stream's first byte, and each brings another library.
+    """
+    name = type(error).__name__
+    if type(error).__module__.partition(".")[0] not in _TRANSPORTS and not isinstance(error, OSError):
+        return None
+    if "Timeout" in name:
+        return timed_out(provider, idle_seconds)
+    if any(
+        word in name for word in ("Payload", "Protocol", "ReadError", "Disconnected", "Reset", "Decoding")
+    ):
+        return cut_off(provider)
+    return unreachable(provider, error, secret)
 
 
 def unreachable(provider: str, error: Exception, secret: str = "") -> UnavailableError:

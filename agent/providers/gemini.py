@@ -9,7 +9,7 @@ from google import genai
 from google.genai import errors, types
 
 from agent.provider import Conversation, Message, Provider, Role, ToolCall, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.faults import cut_off, deadline, fault, not_understood, timed_out, unreachable
+from agent.providers.faults import cut_off, deadline, fault, not_understood, timed_out, transport_fault
 from agent.providers.tool_calls import keep_opaque, read_opaque
 
 NAME = "gemini"
@@ -56,8 +56,13 @@ class GeminiProvider:
                 raise self._fault(error) from error
             except TimeoutError as error:
                 raise timed_out(NAME, self._idle_seconds) from error
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise not_understood(NAME, error) from error
             except Exception as error:
-                raise self._transport_fault(error) from error
+                known = transport_fault(NAME, error, self._idle_seconds, self._key)
+                if known is None:
+                    raise
+                raise known from error
 
     async def close(self) -> None:
         await self._client.aio.aclose()
@@ -73,18 +78,6 @@ class GeminiProvider:
             retry_delay=retry_delay(error.details),
             secret=self._key,
         )
-
-    def _transport_fault(self, error: Exception) -> Exception:
-        module, name = type(error).__module__.partition(".")[0], type(error).__name__
-        if module in ("httpx", "httpx2", "aiohttp", "httpcore", "anyio") or isinstance(error, OSError):
-            if "Timeout" in name:
-                return timed_out(NAME, self._idle_seconds)
-            if "Payload" in name or "Protocol" in name or "ReadError" in name or "Disconnected" in name:
-                return cut_off(NAME)
-            return unreachable(NAME, error, self._key)
-        if isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
-            return not_understood(NAME, error)
-        return error
 
 
 async def read_stream(stream: AsyncIterable[Any], model: str) -> Turn:

@@ -10,7 +10,15 @@ from typing import Any
 import openai
 
 from agent.provider import Conversation, Message, Provider, Role, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.faults import cut_off, deadline, fault, not_understood, timed_out, unreachable
+from agent.providers.faults import (
+    cut_off,
+    deadline,
+    fault,
+    not_understood,
+    timed_out,
+    transport_fault,
+    unreachable,
+)
 from agent.providers.tool_calls import read_call
 
 NAME = "openai"
@@ -89,16 +97,13 @@ class OpenAIProvider:
             except (openai.OpenAIError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise not_understood(NAME, error) from error
             except Exception as error:
-                if type(error).__module__.partition(".")[0] not in TRANSPORTS:
+                known = transport_fault(NAME, error, self._idle_seconds, self._key)
+                if known is None:
                     raise
-                raise cut_off(NAME) from error
+                raise known from error
 
     async def close(self) -> None:
         await self._client.close()
-
-
-# The SDK wraps what its HTTP library raises before the stream, not inside it.
-TRANSPORTS = ("httpx", "httpx2", "httpcore", "httpcore2", "anyio")
 
 
 def message_of(error: openai.APIError) -> str:
