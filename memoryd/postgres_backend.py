@@ -305,6 +305,8 @@ def _place(url: str) -> str:
     """The URL without its password."""
     try:
         parts = conninfo_to_dict(url)
+        if not all(port.isdecimal() for port in str(parts.get("port") or "0").split(",") if port):
+            raise psycopg.ProgrammingError("the port is not a number")
     except psycopg.Error as error:
         raise ConfigurationError(
             f"--backend: not a PostgreSQL URL ({str(error).strip()}); write postgresql://USER@HOST:PORT/DATABASE"

@@ -161,7 +161,8 @@ async def write_batch(connection: Any, batch: Batch, has_pgvector: bool) -> None
         if batch.connects:
             await cursor.executemany(
                 "INSERT INTO memoryd.edge VALUES (%s, %s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (low, high) DO UPDATE SET source = excluded.source, target = excluded.target, label = excluded.label,"
+                " ON CONFLICT (low, high) DO UPDATE SET source = excluded.source, target = excluded.target,"
+                " label = excluded.label,"
                 " kind = excluded.kind, weight = excluded.weight",
                 [edge_columns(edge) for edge in batch.connects],
             )

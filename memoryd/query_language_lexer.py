@@ -9,7 +9,7 @@ from memoryd.query_language import QueryError
 
 LONGEST_QUERY_BYTES = 256 * 1024
 _TOKEN = re.compile(
-    r"(?P<space>\s+|--[^\n]*|/\*.*?\*/)"
+    r"(?P<space>\s+|--[^\n]*)"
     r"|(?P<number>\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)"
     r"|(?P<string>'(?:[^']|'')*')"
     r'|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`)'
@@ -44,8 +44,14 @@ def read_tokens(sql: str) -> list[Token]:
     tokens: list[Token] = []
     at, line, line_start = 0, 1, 0
     while at < len(sql):
-        match = _TOKEN.match(sql, at)
         column = at - line_start + 1
+        if sql.startswith("/*", at):
+            end = sql.find("*/", at + 2)
+            if end < 0:
+                raise QueryError("sql parser error: Unexpected EOF while in a multi-line comment")
+            at = end + 2
+            continue
+        match = _TOKEN.match(sql, at)
         if match is None:
             what = "Unterminated string literal" if sql[at] == "'" else f"Unexpected character {sql[at]!r}"
             raise QueryError(f"sql parser error: {what} at Line: {line}, Column: {column}")

@@ -20,8 +20,6 @@ DIFF_TAG = "diff"
 HYPERPARAMETERS_TAG = "hyperparameters"
 NEAR = 0.98  # similarity from which hyperparameters count as a repeat
 MOST_COMPARED = 5_000  # newest memories with the same names that are compared
-_ASSIGNMENT = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*([^,\n]+)")
-_COMMENT = re.compile(r"\s*#.*$")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w.])")
 
 
@@ -43,7 +41,7 @@ def diff_key(diff: str) -> str | None:
     for line in diff.splitlines():
         if line[:1] not in ("+", "-") or line.startswith(("+++", "---")):
             continue
-        words = " ".join(_COMMENT.sub("", line[1:]).split())
+        words = " ".join(line[1:].partition("#")[0].split())
         if words:
             changes.append(
                 line[0] + _NUMBER.sub(_one_spelling, re.sub(r"\s*([=+\-*/(),:])\s*", r"\1", words))
@@ -62,7 +60,12 @@ def read_hyperparameters(text: str) -> dict[str, str]:
     try:
         loaded = json.loads(text)
     except ValueError:
-        return {name.lower(): value.strip() for name, value in _ASSIGNMENT.findall(text)}
+        pairs = (part.partition("=") for part in text.replace("\n", ",").split(","))
+        return {
+            name.strip().lower(): value.strip()
+            for name, _, value in pairs
+            if name.strip().isidentifier() and value.strip()
+        }
     if not isinstance(loaded, dict):
         return {}
     return {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from memoryd.backend import BackupResult, Capability, MemoryBackend
-from memoryd.memory import Batch, Edge, Event, Memory, Record, Row
+from memoryd.memory import Batch, Edge, EdgeKind, Event, Memory, Record, Row
 from services.errors import AlreadyExistsError
 
 PAGE = 500
@@ -128,6 +128,8 @@ async def store_digest(
     async for edges in edges_of(backend):
         for edge in edges:
             shown = edge if with_weights else replace(edge, weight=1.0)
+            if edge.kind is not EdgeKind.CAUSAL:  # the others have no direction
+                shown = replace(shown, source=edge.pair[0], target=edge.pair[1])
             total.update(repr(shown).encode("utf-8", "surrogatepass"))
     return total.hexdigest()
 

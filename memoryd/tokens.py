@@ -9,11 +9,13 @@ from memoryd.stemming import stem
 from memoryd.stopwords import STOP_WORDS
 
 _WORD = re.compile(r"[^\W_]+")
+_CHUNK = re.compile(r"[A-Za-z0-9_.+\-*%]+")
+_LONGEST_LITERAL = 64
 _LITERAL = re.compile(
-    r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?:\*\*\d+)?%?(?![\w.]*[A-Za-z])"  # 0.04, 1e-3, 2**17
+    r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?:\*\*\d+)?%?"  # 0.04, 1e-3, 2**17
     r"|[A-Za-z_][A-Za-z0-9]*(?:[_\-.][A-Za-z0-9]+)+"  # warmdown_ratio, nvidia-h200, train.py
-    r"|(?<!\w)(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}(?!\w)"  # 4f2a91c
-    r"|(?<!\w)[A-Za-z]+\d+[A-Za-z0-9]*(?!\w)"  # d12, H100
+    r"|(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}"  # 4f2a91c
+    r"|[A-Za-z]+\d+[A-Za-z0-9]*"  # d12, H100
 )
 
 
@@ -35,10 +37,18 @@ def literals(text: str) -> list[str]:
 
     "0.040" and "4e-2" give the same literal, because a researcher means the number, not its digits.
     """
-    return [_one_spelling(match) for match in _LITERAL.findall(text)]
+    return [literal for chunk in _CHUNK.findall(text) if (literal := _literal(chunk)) is not None]
 
 
 @lru_cache(maxsize=65_536)
+def _literal(chunk: str) -> str | None:
+    """The literal that a run of its characters is, without the punctuation of the sentence around it."""
+    trimmed = chunk[: _LONGEST_LITERAL + 1].rstrip(".+-*").lstrip(".*")
+    if len(trimmed) > _LONGEST_LITERAL or _LITERAL.fullmatch(trimmed) is None:
+        return None
+    return _one_spelling(trimmed)
+
+
 def _one_spelling(literal: str) -> str:
     base, _, power = literal.partition("**")
     try:

@@ -168,6 +168,7 @@ def test_what_is_not_in_the_language_gets_its_message(sql: str, message: str) ->
         ("tag_jaccard('channel', 'hearing', 'lr', '0.04')", (2,)),
         ("decay_alpha = 0.01", (1, 2, 3, 4)),
         ("channel = 'hearing' -- a note", (1, 2)),
+        ("channel /* a\n note */ = 'hearing'", (1, 2)),
     ],
 )
 def test_conditions_select(where: str, ids: tuple[int, ...]) -> None:
@@ -245,6 +246,9 @@ def test_long_chains_do_not_exhaust_the_stack_and_deep_nesting_is_refused() -> N
     assert select(chain).ids == (1,)
     with pytest.raises(QueryError, match="recursion limit"):
         select("(" * 5000 + "id = 1" + ")" * 5000)
+    for piece in ("/*", "'", "(", "a.", "NOT ", "--"):
+        with pytest.raises(QueryError):
+            select("id = 1 AND " + piece * (200_000 // len(piece)))
     with pytest.raises(QueryError, match="too long"):
         select("x" * 300_000)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from memoryd.repeats import diff_key, read_hyperparameters, text_key
 from memoryd.stopwords import STOP_WORDS
 from memoryd.tokens import literals, tokenize
 
@@ -57,3 +58,18 @@ def test_identifiers_and_commits_stay_whole() -> None:
         "4f2a91c",
         "train.py",
     ]
+
+
+@pytest.mark.parametrize("piece", ["x", "1", "a.", "a-", "_", "1e", "2**", "-", "0f", " ", "\n"])
+def test_long_texts_take_time_in_proportion(piece: str) -> None:
+    """A text of a megabyte once took minutes; a hang here is the failure."""
+    text = piece * (1_000_000 // len(piece))
+    assert isinstance(tokenize(text), list)
+    assert isinstance(literals(text), list)
+    assert text_key(text) != ""
+    assert diff_key("+" + text) != ""
+    assert isinstance(read_hyperparameters(text), dict)
+
+
+def test_punctuation_of_the_sentence_is_not_part_of_a_literal() -> None:
+    assert literals("(lr=0.04, depth-12, -0.5%). See train.py.") == ["0.04", "depth-12", "-0.5%", "train.py"]
