@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
-from agent.hyperparameters import read_block
 from agent.ledger import Ledger
 from agent.measuring import Measuring, Place
+from agent.reading_source import readable_block
 from agent.records import ProposalRecord, ProposalState, RunKind, RunRecord, SessionState
 from agent.seed_plan import seed_index
 from agent.verdict import Verdict
-from services.errors import FailedPreconditionError, ServiceError, UnavailableError
+from services.errors import FailedPreconditionError, UnavailableError
 from services.trainer_client import TrainerClient
 
 
@@ -144,11 +144,3 @@ async def measure_baseline(
             )
         )
     return baseline
-
-
-def readable_block(source: str) -> dict[str, object]:
-    """The hyperparameters of a file; none where it cannot be read."""
-    try:
-        return dict(read_block(source))
-    except ServiceError:
-        return {}

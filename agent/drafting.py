@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from agent.baseline import readable_block
-from agent.hyperparameters import edits_code
 from agent.ledger import Ledger
 from agent.proposer import Draft, Trial
+from agent.reading_source import readable_block, source_edits_code
 from agent.records import ProposalRecord, ProposalState, SessionRecord
 from agent.repeats import Repeat, Tried, describe_tried, diff_text, find_repeat
 from agent.results_table import one_line
 from agent.seed_plan import block_of_next
 from agent.simplicity import is_simpler
 from agent.verdict import Verdict
-from services.errors import InvalidArgumentError
 
 LARGEST_SOURCE = 1024 * 1024
 
@@ -38,10 +36,9 @@ class Drafting:
 
     def find_repeat(self, source: str) -> Repeat | None:
         """The earlier proposal that a file repeats. What was refused without a run does not count."""
-        hyperparameters = readable_block(source)
         session = self._ledger.session(self._session_id)
         changed_code = source_edits_code(self._ledger.text(session.tip_source_hash), source)
-        candidate = describe_tried(-1, source, hyperparameters, changed_code)
+        candidate = describe_tried(-1, source, readable_block(source), changed_code)
         return find_repeat(candidate, self._known())
 
     def admit(self, number: int, draft: Draft, spent: Spent) -> ProposalRecord:
@@ -125,14 +122,6 @@ class Drafting:
                     item.number, source, item.hyperparameters, item.edits_code
                 )
         return [self._tried[number] for number in sorted(self._tried)]
-
-
-def source_edits_code(before: str, after: str) -> bool:
-    """Whether more than values of hyperparameters differ; True for a file that does not parse."""
-    try:
-        return edits_code(before, after)
-    except InvalidArgumentError:
-        return True
 
 
 def as_trial(proposal: ProposalRecord) -> Trial:

@@ -16,6 +16,7 @@ from agent.records import SessionState
 from agent.session import Session
 from agent.sessions import Sessions
 from agent.start_options import StartOptions
+from agent.tools.by_hand import call_by_hand, tool_messages
 from services.errors import InvalidArgumentError
 
 SERVICE_NAME = "autoresearch.agent.v1.AgentService"
@@ -87,13 +88,9 @@ class AgentServicer(rpc.AgentServiceServicer):
         )
 
     async def ListTools(self, request: pb.ListToolsRequest, context: Context) -> pb.ListToolsResponse:
-        from agent.tools import tool_messages
-
         return pb.ListToolsResponse(tools=tool_messages())
 
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
-        from agent.tools import call_by_hand
-
         session = self._sessions.find(request.session_id)
         answer = await call_by_hand(session, request.name, request.arguments_json)
         return pb.CallToolResponse(result_json=answer.text, failed=answer.failed)

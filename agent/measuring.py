@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
-from agent.hyperparameters import edits_code
 from agent.ledger import Ledger
 from agent.observatory import void_reason
+from agent.reading_source import source_edits_code
 from agent.records import RunKind, RunRecord, SeedRecord, Setup
 from agent.seeds import SessionSeeds
 from agent.training import Progress, TrainerRefused, Training
@@ -170,7 +170,7 @@ class Measuring:
         )
 
     def _origin(self, source: str) -> pb.SourceOrigin.ValueType:
-        if source == self._template or not edits_code(self._template, source):
+        if not source_edits_code(self._template, source):
             return pb.SOURCE_ORIGIN_TEMPLATE
         return pb.SOURCE_ORIGIN_USER if self._unsafe else pb.SOURCE_ORIGIN_MODEL
 

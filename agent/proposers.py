@@ -80,6 +80,10 @@ def open_proposer(
             if not choice.script:
                 raise InvalidArgumentError("script: provider scripted needs a script", field="script")
             return ScriptedProposer(read_script(Path(choice.script)))
+        case "manual":
+            from agent.scripted_proposer import ScriptedProposer
+
+            return ScriptedProposer([])
         case "search":
             return _search(session_id)
         case _:

@@ -36,34 +36,19 @@ class Repeat:
     how: str
 
 
-def fingerprint(source: str) -> str:
-    """SHA-256 of the program: comments, layout and docstrings do not count. A file that does not parse
-    counts by its text."""
-    return hashlib.sha256(_plain(source).encode()).hexdigest()
-
-
-def rest_fingerprint(source: str, names: Iterable[str]) -> str:
-    """As `fingerprint`, of the program without the values of the named top-level assignments."""
-    wanted = set(names)
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return fingerprint(source)
-    for node in tree.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and target.id in wanted:
-            node.value = ast.Constant(None)
-    _strip_docstrings(tree)
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
 def describe_tried(
     number: int, source: str, hyperparameters: Mapping[str, object], edits_code: bool
 ) -> Tried:
-    """What `find_repeat` needs of a program."""
-    rest = rest_fingerprint(source, hyperparameters)
-    shape = hashlib.sha256(_nameless(source).encode()).hexdigest()
-    return Tried(number, fingerprint(source), rest, shape, hyperparameters, edits_code)
+    """What `find_repeat` needs of a program. Comments, layout and docstrings do not count; a file that does
+    not parse counts by its text."""
+    tree = _parse(source)
+    if tree is None:
+        text = _hash(source)
+        return Tried(number, text, text, text, hyperparameters, edits_code)
+    whole = _hash(ast.dump(tree))
+    shape = _hash(ast.dump(_without_names(tree)))
+    rest = _hash(ast.dump(_without_values(_parse(source) or tree, hyperparameters)))
+    return Tried(number, whole, rest, shape, hyperparameters, edits_code)
 
 
 def find_repeat(candidate: Tried, tried: Sequence[Tried]) -> Repeat | None:
@@ -107,13 +92,8 @@ def _near_value(first: object, second: object) -> bool:
     return first == second
 
 
-def _nameless(source: str) -> str:
-    """The program with every name that it made up replaced by its place, and floats rounded."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return source
-    _strip_docstrings(tree)
+def _without_names(tree: ast.Module) -> ast.Module:
+    """Every name that the program made up becomes its place in the order of use; floats are rounded."""
     order: dict[str, str] = {}
     bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not _loads(node)}
     bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -124,26 +104,36 @@ def _nameless(source: str) -> str:
             node.arg = order.setdefault(node.arg, f"v{len(order)}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, float):
             node.value = float(f"{node.value:.2g}")
-    return ast.dump(tree)
+    return tree
+
+
+def _without_values(tree: ast.Module, names: Iterable[str]) -> ast.Module:
+    wanted = set(names)
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and target.id in wanted:
+            node.value = ast.Constant(None)
+    return tree
 
 
 def _loads(node: ast.Name) -> bool:
     return isinstance(node.ctx, ast.Load)
 
 
-def _plain(source: str) -> str:
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+
+def _parse(source: str) -> ast.Module | None:
+    """The syntax tree without docstrings."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return source
-    _strip_docstrings(tree)
-    return ast.unparse(tree)
-
-
-def _strip_docstrings(tree: ast.Module) -> None:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             first = node.body[0] if node.body else None
             text = first.value if isinstance(first, ast.Expr) else None
             if isinstance(text, ast.Constant) and isinstance(text.value, str):
                 node.body[:1] = [ast.Pass()] if len(node.body) == 1 else []
+    return tree

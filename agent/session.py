@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,6 +75,7 @@ class Session:
         self._progress_changed = asyncio.Event()
         self._peers = peers
         self._task: asyncio.Task[None] | None = None
+        self.by_hand = False
         say = self._say
         self.seeds = SessionSeeds(ledger, session_id, peers.entropy, warn=say, sleep=peers.sleep)
         self.training = Training(peers.trainer, patience=peers.trainer_patience, sleep=peers.sleep)
@@ -122,12 +123,29 @@ class Session:
         self._task = asyncio.create_task(self._run(), name=f"session {self.session_id}")
         self._task.add_done_callback(lambda _: when_ended())
 
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Runs one experiment by hand; `wait` tells when it has ended, `stop` ends it."""
+        self.by_hand = True
+        self._task = asyncio.create_task(work, name=f"by hand {self.session_id}")
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether the task has ended, after at most so long. Raises what ended it."""
+        if self._task is None:
+            return True
+        await asyncio.wait([self._task], timeout=seconds)
+        if not self._task.done():
+            return False
+        if not self._task.cancelled():
+            self._task.result()
+        return True
+
     async def stop(self, reason: StopReason = StopReason.REQUESTED, detail: str = "asked to stop") -> None:
         """Returns when nothing of the loop runs any more; what is unfinished resumes at the next start."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self.record.state is not SessionState.STOPPED:
+            await self._finish(0.5)
             self._stopped(reason, detail)
 
     async def _run(self) -> None:
@@ -135,8 +153,7 @@ class Session:
             await self.prepare()
             reason, detail = await self.research.run()
         except asyncio.CancelledError:
-            await self._finish(0.5)
-            raise
+            raise  # `stop` writes it down
         except Exception as error:
             reason, detail = name_stop(error)
             if reason is StopReason.INTERNAL:

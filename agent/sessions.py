@@ -50,7 +50,9 @@ class Sessions:
             raise InvalidArgumentError(
                 f"lab: {str(options.lab)!r} must be an absolute path on this daemon's host", field="lab"
             )
-        provider, note = resolve(options.provider, self._keys, options.max_cost_usd, options.base_url)
+        provider, note = "manual", ""
+        if not options.manual:
+            provider, note = resolve(options.provider, self._keys, options.max_cost_usd, options.base_url)
         options = replace(options, provider=provider)
         async with self._starting:
             running = self._running_in(options.lab)
