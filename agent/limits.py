@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from agent.records import SessionRecord, SessionTotals, StopReason
 
 
-@dataclass(frozen=True)
 class LimitReached(Exception):
     """Ends a session by name; what is unfinished goes on when the cap is raised."""
 
-    reason: StopReason
-    detail: str
-
-    def __str__(self) -> str:
-        return self.detail
+    def __init__(self, reason: StopReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
 
 
 def check_between_runs(session: SessionRecord, totals: SessionTotals) -> None:

@@ -36,15 +36,6 @@ def _draw(proposals: list[ProposalRecord], path: Path) -> bool:
     axes = figure.add_subplot()
     kept = [item for item in proposals if item.is_commit or item.verdict is Verdict.BASELINE]
     others = [item for item in proposals if item not in kept]
-    axes.scatter(
-        [p.number for p in others], [p.val_bpb for p in others], s=14, c="#b0b0b0", label="discarded"
-    )
-    axes.step(
-        [p.number for p in kept] + [proposals[-1].number],
-        [p.val_bpb for p in kept] + [kept[-1].val_bpb if kept else None],
-        where="post",
-        color="#2a7f62",
-    )
     axes.scatter(*_points(others), s=14, c="#b0b0b0", label="discarded")
     numbers, scores = _points(kept)
     if kept:
