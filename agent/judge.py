@@ -1,7 +1,8 @@
 """The verdict on a proposal: a pure function of paired measurements, never of anybody's opinion.
 
 After each pair (candidate and incumbent on one seed of the session's pack) the judge is asked again and
-answers KEEP, EQUIVALENT, DISCARD, or RETEST for one more pair. docs/judge.md has the reasoning.
+answers KEEP, EQUIVALENT, DISCARD, or RETEST for one more pair. docs/judge.md has the reasoning, the
+measured error rates and which seed the next pair takes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.evidence import log_evidence
+import numpy as np
+import numpy.typing as npt
+
+from agent.evidence import Array, log_evidence
 from agent.noise import NoiseEstimate
 from agent.verdict import Judgement, Pair, Verdict
 
@@ -20,22 +24,31 @@ class JudgePolicy:
     """How sure is sure.
 
     false_keep_rate: bound on the chance that a session, however long, keeps anything that is no better.
-    design_effect: the improvement, in sigmas of the paired difference, that the test is tuned to find.
+    planned: proposals that share planned_share of it equally; all later ones share the rest.
+    design_effect: improvement, in sigmas of the paired difference, that the test is tuned to find.
     futility: evidence ratio at which a proposal is given up. max_pairs: pairs at most for one proposal.
-    margin: how much worse, in sigmas, simpler code may be (half as much after each EQUIVALENT, so that
-    all of them together lose less than two margins). equivalent_rate: error of one such verdict.
-    spread: proposals over which half of false_keep_rate is spent.
-    noise_degrees: cap on the weight of the pooled noise against the proposal's own spread.
+    margin: how much worse, in typical sigmas, simpler code may be (half as much after each EQUIVALENT, so
+    that all of them together lose less than two margins). equivalent_rate: error of one such verdict.
+    learning_degrees: until pairs have given that many degrees of freedom, sigma is only a bound and a
+    proposal gets learning_pairs pairs unless it is plainly worse. own_share: weight of the evidence that
+    trusts nothing but the proposal's own pairs; learning_own_share: the same while learning.
+    replicates: runs of the baseline at the start. confirmations: fresh runs of a new incumbent.
     """
 
     false_keep_rate: float = 0.05
-    design_effect: float = 2.0
-    futility: float = 0.1
-    max_pairs: int = 8
+    planned: int = 100
+    planned_share: float = 0.8
+    design_effect: float = 2.2
+    futility: float = 0.2
+    max_pairs: int = 16
     margin: float = 1.0
     equivalent_rate: float = 0.05
-    spread: int = 100
-    noise_degrees: float = 60.0
+    learning_degrees: float = 6.0
+    learning_pairs: int = 3
+    own_share: float = 0.2
+    learning_own_share: float = 0.5
+    replicates: int = 5
+    confirmations: int = 2
 
     def level(self, number: int) -> float:
         """Chance of a false keep granted to proposal `number` (from 1).
@@ -44,8 +57,11 @@ class JudgePolicy:
         """
         if number < 1:
             raise ValueError(f"proposals count from 1, not {number}")
-        m = self.spread
-        return self.false_keep_rate * m / ((m + number - 1) * (m + number))
+        if number <= self.planned:
+            return self.false_keep_rate * self.planned_share / self.planned
+        late = number - self.planned
+        rest = self.false_keep_rate * (1 - self.planned_share)
+        return rest * self.planned / ((self.planned + late - 1) * (self.planned + late))
 
 
 def judge(
@@ -62,7 +78,7 @@ def judge(
     noise: from agent.noise.estimate_noise, with this proposal's own pairs left out. number: the
     proposal's place in the session, from 1, which sets its share of the error budget. simpler: the
     candidate's code is simpler, so an equal score is enough. equivalents: EQUIVALENT verdicts so far.
-    A pair that is not finite counts against the candidate: DISCARD. Raises ValueError without pairs.
+    A score that is not finite counts against the candidate. Raises ValueError without pairs.
     """
     if not pairs:
         raise ValueError("a verdict needs at least one pair")
@@ -70,34 +86,79 @@ def judge(
     count = len(differences)
     if not all(map(math.isfinite, differences)):
         return Judgement(Verdict.DISCARD, "a score is not finite", math.nan, math.nan, count)
-    mean = math.fsum(differences) / count
     if not any(differences):
         return _identical(count, simpler)
-    sigma, degrees = _moderate(differences, mean, noise, policy)
-    error = sigma / math.sqrt(count)
+    mean = math.fsum(differences) / count
+    spread = math.fsum((value - mean) ** 2 for value in differences)
+    learning = noise.pair_degrees < policy.learning_degrees
+    sigma, degrees = moderate(spread, count, noise.sigma, noise.degrees)
+    error = float(sigma) / math.sqrt(count)
 
     def answer(verdict: Verdict, reason: str) -> Judgement:
         return Judgement(verdict, f"{reason} ({_measured(mean, error, count)})", mean, error, count)
 
-    if sigma <= 0:
+    if not degrees >= 1 or not sigma > 0:
+        if count >= policy.max_pairs:
+            return answer(Verdict.DISCARD, f"the noise is unknown after {count} pairs")
         return answer(Verdict.RETEST, "the noise is not known yet")
-    root = math.sqrt(count)
-    better = log_evidence(-mean / error, policy.design_effect * root, degrees)
-    threshold = -math.log(policy.level(number))
-    if better >= threshold:
-        return answer(Verdict.KEEP, f"better: evidence {_power(better)} of {_power(threshold)} needed")
+    better = float(
+        weigh(mean, spread, count, noise.sigma, noise.degrees, learning, policy.design_effect, policy)
+    )
+    needed = -math.log(policy.level(number))
+    if better >= needed:
+        return answer(Verdict.KEEP, f"better: evidence {_power(better)}, {_power(needed)} needed")
     hopeless = better <= math.log(policy.futility)
-    if simpler:
-        margin = policy.margin * sigma / 2**equivalents
-        close = log_evidence((margin - mean) / error, margin / sigma * root, degrees)
+    if simpler and not learning:
+        margin = policy.margin * noise.sigma / 2**equivalents
+        arguments = (mean - margin, spread, count, noise.sigma, noise.degrees, learning)
+        close = float(weigh(*arguments, margin / float(sigma), policy))
         if close >= -math.log(policy.equivalent_rate):
             return answer(Verdict.EQUIVALENT, f"simpler, and less than {margin:.2g} worse")
         hopeless = hopeless and close <= math.log(policy.futility)
-    if hopeless:
+    if hopeless and not (learning and count < policy.learning_pairs and mean < sigma):
         return answer(Verdict.DISCARD, f"no improvement: evidence {_power(better)}")
     if count >= policy.max_pairs:
         return answer(Verdict.DISCARD, f"not shown within {count} pairs: evidence {_power(better)}")
-    return answer(Verdict.RETEST, f"undecided: evidence {_power(better)} of {_power(threshold)} needed")
+    return answer(Verdict.RETEST, f"undecided: evidence {_power(better)}, {_power(needed)} needed")
+
+
+def moderate(
+    spread: npt.ArrayLike, count: int, sigma: npt.ArrayLike, degrees: npt.ArrayLike
+) -> tuple[Array, Array]:
+    """Sigma for this proposal and its degrees: typical noise and the proposal's own spread, by weight."""
+    weight = np.asarray(degrees, dtype=np.float64)
+    total = weight + count - 1
+    variance = (weight * np.square(sigma) + np.asarray(spread)) / np.maximum(total, 1e-9)
+    return np.sqrt(variance), total
+
+
+def weigh(
+    mean: npt.ArrayLike,
+    spread: npt.ArrayLike,
+    count: int,
+    sigma: npt.ArrayLike,
+    degrees: npt.ArrayLike,
+    learning: npt.ArrayLike,
+    effect: npt.ArrayLike,
+    policy: JudgePolicy,
+) -> Array:
+    """Log evidence that the mean difference is below zero; element by element over arrays.
+
+    An average of two e-processes, and so one itself: one judges by the moderated noise, the other (from
+    three pairs on) by the proposal's own spread alone, which needs no assumption about other proposals.
+    """
+    root = math.sqrt(count)
+    moderated, total = moderate(spread, count, sigma, degrees)
+    pooled = log_evidence(-np.asarray(mean) * root / moderated, np.asarray(effect) * root, total)
+    if count < 3:
+        return pooled
+    own = np.sqrt(np.maximum(spread, 1e-30) / (count - 1))
+    alone = log_evidence(
+        -np.asarray(mean) * root / own, np.asarray(effect) * root, np.full(np.shape(own), count - 1.0)
+    )
+    share = np.where(learning, policy.learning_own_share, policy.own_share)
+    result: Array = np.logaddexp(np.log1p(-share) + pooled, np.log(share) + alone)
+    return result
 
 
 def _identical(count: int, simpler: bool) -> Judgement:
@@ -107,21 +168,6 @@ def _identical(count: int, simpler: bool) -> Judgement:
     if count < 2:
         return Judgement(Verdict.RETEST, "simpler, and the score is exactly the incumbent's", 0.0, 0.0, count)
     return Judgement(Verdict.EQUIVALENT, f"simpler, and exactly equal in {count} pairs", 0.0, 0.0, count)
-
-
-def _moderate(
-    differences: Sequence[float], mean: float, noise: NoiseEstimate, policy: JudgePolicy
-) -> tuple[float, float]:
-    """Sigma and degrees for this proposal: pooled noise and its own spread, weighed by degrees of freedom.
-
-    The cap on the pooled weight lets a candidate that is noisier than the others show it.
-    """
-    weight = min(noise.degrees, policy.noise_degrees)
-    own = math.fsum((value - mean) ** 2 for value in differences)
-    degrees = weight + len(differences) - 1
-    if degrees < 1:
-        return 0.0, 1.0
-    return math.sqrt((weight * noise.sigma**2 + own) / degrees), degrees
 
 
 def _measured(mean: float, error: float, count: int) -> str:
