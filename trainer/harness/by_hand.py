@@ -93,13 +93,16 @@ def _find_or_make_data(options: argparse.Namespace, preset: Preset) -> Path | No
 def _score(
     train_py: Path, checkpoint: Path, dataset: Path, options: argparse.Namespace
 ) -> dict[str, Any] | None:
-    command = [sys.executable, "-m", "trainer.evaluation_plain", str(train_py), str(checkpoint), str(dataset)]
+    command = [sys.executable, "-m", "trainer.evaluate", str(train_py), str(checkpoint), str(dataset)]
     command += ["--json", "--device", options.device, "--threads", str(options.threads)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         print("failure: the checkpoint could not be scored", file=sys.stderr)
         return None
     score: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if score.get("val_bpb") is None:
+        print(f"failure: {score.get('finding')}: {score.get('message')}", file=sys.stderr)
+        return None
     return score
 
 

@@ -50,6 +50,7 @@ HEAD_GATES = False  # each head's output times 2 * sigmoid(gate)
 HEAD_NORM = False  # RMS norm on each head's output
 SMEAR = False  # a gated share of the previous token's embedding joins each token's
 BACKOUT = 0.0  # initial share of the two-thirds layer's stream that is taken out before the head
+FUSED_LOSS = True  # soft-cap and cross-entropy in one pass; False computes them one by one
 SOFTCAP = 15.0  # logits = SOFTCAP * tanh(z / SOFTCAP); 0 switches it off
 INIT_SCALE = 0.68  # multiplies the uniform initialisation of matrices
 RESID_LAMBDA_INIT = 1.0  # residual stream, per layer
@@ -317,6 +318,9 @@ class GPT(nn.Module):
 
     def loss(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy in nats of targets [B, T] given tokens [B, T], 0-D."""
+        if not FUSED_LOSS:
+            logits = self(tokens)
+            return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
         z = self.body(tokens, self.plan(tokens))
         return softcap_cross_entropy(z.view(-1, z.size(-1)), targets.view(-1), self.config["softcap"])
 
