@@ -25,7 +25,7 @@ def identify(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=identify)
 def test_files_stay_short_and_well_named(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= (750 if path == RESEARCH_FILE else 300)
+    assert lines <= (900 if path == RESEARCH_FILE else 300)
     assert path.stem not in VAGUE_NAMES
 
 
