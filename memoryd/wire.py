@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from autoresearch.memory.v1 import memory_pb2 as pb
 
 from memoryd.dream_plan import DreamReport
+from memoryd.http_body import clean
 from memoryd.memory import Edge, EdgeKind, Emotion, Event, Memory, State
 from memoryd.requests import Hit, NewMemory
 from services.errors import InvalidArgumentError
@@ -30,9 +31,9 @@ def new_memory(request: pb.RememberRequest) -> NewMemory:
     """Raises InvalidArgumentError for what only the wire can carry."""
     if "text" in request.tags:
         raise InvalidArgumentError('tags: "text" is reserved; use the field text', field="tags")
-    tags = dict(request.tags)
+    tags = {clean(name): clean(value) for name, value in request.tags.items()}
     if request.text or not tags:
-        tags = {"text": request.text, **tags}
+        tags = {"text": clean(request.text), **tags}
     if not request.text and not request.tags and not request.vector:
         raise InvalidArgumentError("text: is empty; give a text, tags or a vector", field="text")
     emotion = None
