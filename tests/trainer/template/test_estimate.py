@@ -1,0 +1,51 @@
+"""The preflight estimate against the model itself and against measured peaks."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer.template.tiny import TEMPLATE, load_tiny, tiny_text
+from trainer.estimate import GIB, TooLargeError, estimate, read_hyperparameters, refuse_too_large
+from trainer.presets import PRESETS, apply_preset
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"NGRAM_ORDER": 3, "DEPTH": 5, "WINDOW_PATTERN": "SSL"}, {"VALUE_EMBEDDINGS": False}]
+)
+def test_parameters_and_flops_are_the_models(tmp_path: Path, changes: dict[str, Any]) -> None:
+    module = load_tiny(tmp_path, **changes)
+    model = module.build_model(module.model_config(512, 64, 508))
+    got = estimate(read_hyperparameters(tiny_text(**changes)), 512, 64, "cpu")
+    small = sum(p.numel() for n, p in model.named_parameters() if p.dim() < 2 or n.endswith("map.weight"))
+    assert got.num_params == sum(p.numel() for p in model.parameters()) - small
+    assert got.width == model.config["width"]
+    assert got.flops_per_token == pytest.approx(model.flops_per_token(), rel=0.02)
+
+
+@pytest.mark.parametrize(("preset", "measured_gb"), [("upstream-h100", 45.1), ("seed-h100", 61.9)])
+def test_the_measured_peaks_of_the_ancestors_are_met_within_a_tenth(preset: str, measured_gb: float) -> None:
+    values = read_hyperparameters(apply_preset(TEMPLATE.read_text(), PRESETS[preset]))
+    assert estimate(values, 8192, 2048).peak_bytes / 1e9 == pytest.approx(measured_gb, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("preset", "gib"), [("h100", 80), ("24gb", 24), ("12gb", 12), ("seed-h100", 80), ("cpu", 4)]
+)
+def test_each_preset_fits_its_device(preset: str, gib: int) -> None:
+    chosen = PRESETS[preset]
+    text = apply_preset(TEMPLATE.read_text(), chosen)
+    needed = refuse_too_large(text, chosen.vocab_size, chosen.context_length, chosen.device_class, gib * GIB)
+    assert needed is not None
+    assert needed.peak_bytes < gib * GIB
+
+
+def test_what_cannot_fit_is_refused_with_the_way_out() -> None:
+    text = apply_preset(TEMPLATE.read_text(), PRESETS["seed-h100"])
+    with pytest.raises(TooLargeError, match="DEVICE_BATCH_SIZE"):
+        refuse_too_large(text, 8192, 2048, "cuda", 24 * GIB)
+
+
+@pytest.mark.parametrize("text", ["def (", "DEPTH = 'x'\nHEAD_DIM = 1\nASPECT_RATIO = 1\n", "x = 1\n"])
+def test_a_file_it_cannot_read_is_left_to_the_run(text: str) -> None:
+    assert refuse_too_large(text, 8192, 2048, "cuda", GIB) is None

@@ -1,0 +1,105 @@
+"""What a train.py will need, from its hyperparameter block alone: parameters, FLOPs, peak memory. No torch.
+
+The memory model is a sum of terms with two fitted constants (bytes saved per token, layer and channel,
+and bytes per logit), fitted on the two peaks measured on an H100 with the ancestors' files: 45.1 GB for
+upstream's setting and 61.9 GB for the fork's. It describes the template's own structure: a file whose
+model section was rewritten may need more or less, so only a clear excess is refused.
+"""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GIB = 2**30
+REFUSED_ABOVE = 1.15  # share of the device's memory that an estimate may reach
+SAVED_BYTES = {"cuda": 22.0, "cpu": 52.0}  # per token, layer and channel, for the backward pass
+LOGIT_BYTES = {("cuda", True): 4.0, ("cuda", False): 10.5, ("cpu", True): 12.0, ("cpu", False): 24.0}
+BASE_BYTES = {"cuda": 0.6 * GIB, "cpu": 0.32 * GIB}  # context and libraries
+
+
+class TooLargeError(Exception):
+    """The run cannot fit the device; the message says by how much and what to lower."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """flops_per_token covers forward and backward; peak_bytes is the largest memory use of training."""
+
+    num_params: int
+    width: int
+    flops_per_token: float
+    peak_bytes: float
+
+
+def read_hyperparameters(text: str) -> dict[str, Any]:
+    """Top-level `NAME = literal` of a train.py, 2**17 included. Raises SyntaxError for a broken file."""
+    found: dict[str, Any] = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = _literal(node.value)
+            except ValueError:
+                continue
+    return found
+
+
+def estimate(
+    values: Mapping[str, Any], vocab_size: int, context_length: int, device_kind: str = "cuda"
+) -> Estimate:
+    """The estimate for one device. Raises KeyError when the block lacks a structural name."""
+    kind = "cpu" if device_kind == "cpu" else "cuda"
+    depth, head_dim = values["DEPTH"], values["HEAD_DIM"]
+    width = -(-depth * values["ASPECT_RATIO"] // head_dim) * head_dim
+    per_layer = (4 + 2 * values.get("MLP_RATIO", 4)) * width**2
+    extra_layers = (depth + 1) // 2
+    tables = vocab_size * width * (1 + extra_layers * bool(values.get("VALUE_EMBEDDINGS", True)))
+    orders = values.get("NGRAM_ORDER", 1) - 1
+    tables += extra_layers * orders * values.get("NGRAM_ROWS", 0) * vocab_size * width
+    matrices, head = depth * per_layer, vocab_size * width
+    seen = sum(_windows(values, depth, context_length))
+    flops = 6.0 * (matrices + head) + 12.0 * width * seen
+
+    tokens = values["DEVICE_BATCH_SIZE"] * context_length
+    table_bytes = 2 if kind == "cuda" else 4  # weight, gradient and two momenta of each table
+    static = 4 * table_bytes * tables + 16 * head + 12 * matrices
+    stacked = 16 * depth * max(4, 2 * values.get("MLP_RATIO", 4)) / 2 * width**2  # Muon's largest group
+    casts = 2 * (matrices + head) if kind == "cuda" else 0
+    fused = bool(values.get("FUSED_LOSS", True))
+    saved = tokens * (depth * width * SAVED_BYTES[kind] + vocab_size * LOGIT_BYTES[kind, fused])
+    # The stacked copies live while the saved activations do not.
+    peak = BASE_BYTES[kind] + static + casts + max(saved, stacked)
+    return Estimate(matrices + head + tables, width, flops, peak)
+
+
+def refuse_too_large(
+    text: str, vocab_size: int, context_length: int, device_kind: str, memory_bytes: int
+) -> Estimate | None:
+    """Raises TooLargeError when the estimate clearly exceeds the device; None when it cannot tell."""
+    try:
+        needed = estimate(read_hyperparameters(text), vocab_size, context_length, device_kind)
+    except (KeyError, SyntaxError, TypeError, ZeroDivisionError):
+        return None
+    if memory_bytes and needed.peak_bytes > REFUSED_ABOVE * memory_bytes:
+        raise TooLargeError(
+            f"this train.py needs about {needed.peak_bytes / GIB:.1f} GiB, the device has"
+            f" {memory_bytes / GIB:.1f}; lower DEVICE_BATCH_SIZE (TOTAL_BATCH_SIZE may stay) or DEPTH"
+        )
+    return needed
+
+
+def _windows(values: Mapping[str, Any], depth: int, context_length: int) -> list[int]:
+    pattern = values.get("WINDOW_PATTERN", "L")
+    short = max(1, context_length // values.get("SHORT_WINDOW_DIVISOR", 1))
+    windows = [short if pattern[i % len(pattern)] == "S" else context_length for i in range(depth)]
+    windows[-1] = context_length
+    return windows
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        base, exponent = _literal(node.left), _literal(node.right)
+        if isinstance(base, int) and isinstance(exponent, int) and 0 <= exponent <= 64:
+            return base**exponent
+        raise ValueError("not a small power")
+    return ast.literal_eval(node)
