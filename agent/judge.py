@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.evidence import Array, log_evidence
-from agent.noise import NoiseEstimate
+from agent.noise import LEARNING_DEGREES, NoiseEstimate
 from agent.verdict import Judgement, Pair, Verdict
 
 
@@ -43,7 +43,7 @@ class JudgePolicy:
     max_pairs: int = 16
     margin: float = 1.0
     equivalent_rate: float = 0.05
-    learning_degrees: float = 6.0
+    learning_degrees: float = LEARNING_DEGREES
     learning_pairs: int = 3
     own_share: float = 0.2
     learning_own_share: float = 0.5

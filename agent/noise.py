@@ -28,6 +28,7 @@ import numpy.typing as npt
 from agent.evidence import Array, log_gamma
 
 BOUND_DEGREES = 9.0
+LEARNING_DEGREES = 6.0
 _ALIKE = np.array([3.0, 6.0, 12.0, 24.0, 48.0, 96.0])
 _LOG_RATIO = math.log(2) * np.arange(-14.0, 4.01, 0.5)
 
@@ -62,7 +63,7 @@ def estimate_noise(
     replicates: Sequence[float],
     differences: Iterable[Sequence[float]] = (),
     *,
-    learning_degrees: float = 6.0,
+    learning_degrees: float = LEARNING_DEGREES,
 ) -> NoiseEstimate:
     """Noise from all that a session has measured: a pure function, so a resumed session gets the same.
 

@@ -1,9 +1,11 @@
 """Which seeds a proposal's pairs run on. Pure.
 
 Seeds come in blocks. All proposals against one incumbent share a block, so that the incumbent's run on a
-seed serves several of them. A new incumbent gets a new block: it is measured again on seeds that had no
-part in choosing it. After `RENEW_AFTER` proposals a block is renewed as well, so that no luck of the
-incumbent lasts.
+seed serves several of them. A new incumbent gets a new block: it begins with `FRESH_SEEDS` seeds that had
+no part in choosing it, on which it is measured again, and goes on with the seeds of the block before, on
+the first of which it won, so that those runs serve as well (they flatter it a little, which makes later
+keeps harder, never easier). After `RENEW_AFTER` proposals a block is renewed in the same way, so that no
+luck of the incumbent lasts. `autoresearch simulate` plays this plan.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from agent.records import ProposalRecord
 from agent.verdict import Verdict
 
 BLOCK_SIZE = 16
-RENEW_AFTER = 12
+FRESH_SEEDS = 2
+RENEW_AFTER = 25
 
 
 def block_of_next(proposals: Iterable[ProposalRecord]) -> int:
@@ -33,4 +36,7 @@ def seed_index(block: int, position: int) -> int:
     """Index into the session's seeds. Raises ValueError outside the block."""
     if not 0 <= position < BLOCK_SIZE:
         raise ValueError(f"a block has {BLOCK_SIZE} seeds, so there is no position {position}")
-    return block * BLOCK_SIZE + position
+    older, place = divmod(position, FRESH_SEEDS)
+    if older >= block:
+        return position - FRESH_SEEDS * block
+    return BLOCK_SIZE + FRESH_SEEDS * (block - 1 - older) + place
