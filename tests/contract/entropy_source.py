@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import pytest
 
@@ -79,8 +78,8 @@ class EntropySourceContract:
             task = asyncio.create_task(source.read())
             await asyncio.sleep(0)
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task], timeout=5)
+            assert task.done()
             started = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - started < 5
 
@@ -108,5 +107,3 @@ class EntropySourceContract:
                 pass
         assert caught.value.reason == "SOURCE_UNHEALTHY"
         assert caught.value.metadata["test"] == caught.value.cause
-
-

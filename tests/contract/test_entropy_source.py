@@ -115,7 +115,7 @@ class HttpUnderTest(SourceUnderTest):
 
     def __init__(self, runner: web.AppRunner) -> None:
         self.runner = runner
-        host, self.port = runner.addresses[0][:2]
+        self.port = runner.addresses[0][1]
 
     def open(self) -> EntropySource:
         return HttpSource(f"http://127.0.0.1:{self.port}", interval=0.01, timeout=2.0)

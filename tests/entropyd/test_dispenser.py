@@ -63,9 +63,7 @@ def test_without_a_radio_10000_draws_are_all_called_os() -> None:
 @pytest.mark.parametrize("pool", [FULL, DRBG])
 def test_refuse_without_a_radio_names_the_failing_test(pool: PoolKind) -> None:
     dispenser = make_dispenser()
-    dispenser.health.set(
-        HealthState.FAILED, failing_test="carrier", explanation="a carrier stands 40 dB high"
-    )
+    dispenser.health.set(HealthState.FAILED, failing_test="carrier", explanation="a carrier at 40 dB")
     for attempt in (lambda: dispenser.draw(8, pool, REFUSE), lambda: dispenser.draw_available(8, REFUSE)):
         with pytest.raises(UnavailableError, match="carrier") as caught:
             attempt()
