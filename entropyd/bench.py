@@ -89,19 +89,19 @@ def bench_receipts(count: int = 10_000) -> dict[str, float]:
     now, signer = datetime.now(UTC), Signer(bytes(range(32)))
     health = SourceHealth(HealthState.HEALTHY, "", "", now)
     receipts, previous = [], NO_RECEIPT
-    started = time.perf_counter()
+    started = time.process_time()
     for number in range(count):
         data = number.to_bytes(8, "big")
         draw = Draw(str(number), data, SourceKind.RADIO, "bench", PoolKind.FULL, 64.0, health, 1, now)
         receipts.append(signer.sign(draw, previous_hash=previous))
         previous = receipts[-1].receipt_hash
-    signed = time.perf_counter()
+    signed = time.process_time()
     problem = check_chain(receipts)
     if problem:
         raise AssertionError(problem)
     return {
-        f"sign_{count}_seconds": signed - started,
-        f"verify_{count}_seconds": time.perf_counter() - signed,
+        f"sign_{count}_cpu_seconds": signed - started,
+        f"verify_{count}_cpu_seconds": time.process_time() - signed,
     }
 
 
@@ -116,8 +116,8 @@ async def daemon(*arguments: str) -> AsyncIterator[dict[str, str]]:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
-            yield json.loads(await process.stdout.readline())
+        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        yield json.loads(line)
     finally:
         if process.returncode is None:
             process.terminate()
