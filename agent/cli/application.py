@@ -9,6 +9,7 @@ from agent.cli.certs import certs
 from agent.cli.container import container
 from agent.cli.doctor import doctor
 from agent.cli.history import history, report
+from agent.cli.mcp import mcp
 from agent.cli.run import run
 from agent.cli.sample import sample
 from agent.cli.tools import call, stop, tools
@@ -25,7 +26,7 @@ application = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (run, history, report, sample, train, prepare, up, stop, tools, call, doctor, certs):
+for command in (run, history, report, sample, train, prepare, up, stop, tools, call, mcp, doctor, certs):
     application.command()(command)
 application.command(hidden=True)(container)
 application.command(context_settings=SIMULATE_SETTINGS)(simulate)

@@ -17,11 +17,12 @@ from agent.launch_addresses import LaunchLock, read_addresses
 from agent.launch_plan import LaunchOptions, plan_peers
 from agent.launch_stack import STOP_SECONDS, Stack
 from services.agent_client import AgentClient
-from services.errors import ConfigurationError, ServiceError, UnavailableError
+from services.errors import ConfigurationError, DeadlineExceededError, ServiceError, UnavailableError
 from services.security import ClientSecurity
 from services.trainer_client import TrainerClient
 
 ATTACH_SECONDS = 60.0
+REMOTE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,14 @@ async def open_lab(options: LaunchOptions, *, note: Callable[[str], None]) -> As
 async def open_remote(address: str, security: ClientSecurity | None) -> AsyncIterator[AgentLink]:
     """A client of an agentd that somebody else runs. Raises UnavailableError when it does not answer."""
     async with AgentClient(address, security=security) as client:
-        await client.list_sessions(wait_for_ready=True, timeout=5.0)
+        try:
+            await client.list_sessions(wait_for_ready=True, timeout=REMOTE_SECONDS)
+        except (DeadlineExceededError, UnavailableError) as error:
+            raise UnavailableError(
+                f"--agent: no agentd answers at {address} within {REMOTE_SECONDS:g} s: check the address, the "
+                "firewall, and --ca where it serves TLS",
+                reason="AGENT_UNREACHABLE",
+            ) from error
         yield AgentLink(client, address, None)
 
 

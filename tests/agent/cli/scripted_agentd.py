@@ -68,6 +68,8 @@ class ScriptedAgent(rpc.AgentServiceServicer):
         self._refusal = refusal
         self._slow_stop = slow_stop
         self._proposals = [baseline(), kept()]
+        schema = json.dumps({"type": "object", "properties": {"query": {"type": "string"}}})
+        self.tools = [pb.Tool(name="recall", description="Searches memory.", parameters_json_schema=schema)]
 
     def session(self, *, stopped: bool = False) -> pb.Session:
         request = self.requests[-1] if self.requests else pb.StartSessionRequest(lab="/lab", tag="lab")
@@ -134,10 +136,7 @@ class ScriptedAgent(rpc.AgentServiceServicer):
         return pb.ListProposalsResponse(proposals=page, next_page_token=token)
 
     async def ListTools(self, request: pb.ListToolsRequest, context: Any) -> pb.ListToolsResponse:
-        schema = json.dumps({"type": "object", "properties": {"query": {"type": "string"}}})
-        return pb.ListToolsResponse(
-            tools=[pb.Tool(name="recall", description="Searches memory.", parameters_json_schema=schema)]
-        )
+        return pb.ListToolsResponse(tools=self.tools)
 
     async def CallTool(self, request: pb.CallToolRequest, context: Any) -> pb.CallToolResponse:
         arguments = json.loads(request.arguments_json)

@@ -134,7 +134,7 @@ async def test_stop_ends_the_session() -> None:
 async def test_an_agent_that_does_not_answer_is_named() -> None:
     result = await run_command("run", "--agent", "127.0.0.1:1")
     assert result.code == 4
-    assert result.err.startswith("error: ")
+    assert result.err.startswith("error: --agent: no agentd answers at 127.0.0.1:1 within 5 s")
     assert len(result.err.splitlines()) == 1
 
 
