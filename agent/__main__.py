@@ -12,6 +12,7 @@ from autoresearch.agent.v1 import agent_pb2_grpc as rpc
 from prometheus_client import CollectorRegistry
 
 from agent.grpc_api import SERVICE_NAME, AgentServicer
+from agent.prices import read_prices
 from agent.session import Peers
 from agent.session_metrics import SessionCollector
 from agent.sessions import Sessions
@@ -84,6 +85,7 @@ async def open_peers(settings: AgentSettings, stack: AsyncExitStack) -> Peers:
         trainer_patience=settings.trainer_patience,
         proposal_limit=settings.proposal_limit_seconds,
         replicates=settings.replicates,
+        prices=read_prices(settings.prices),
     )
 
 

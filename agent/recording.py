@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from agent.champion import Champion
@@ -15,6 +17,7 @@ from agent.records import ProposalRecord, ProposalState
 from agent.results_table import NAME, one_line, write_results
 from agent.workspace import TRAILER, Workspace
 
+CHART_SECONDS = 60.0  # drawing takes a second of a core that trains
 log = logging.getLogger(__name__)
 
 
@@ -28,12 +31,16 @@ class Recorder:
         workspace: Workspace,
         memory: LabMemory,
         champion: Champion,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._session_id = session_id
         self._workspace = workspace
         self._memory = memory
         self._champion = champion
+        self._monotonic = monotonic
+        self._drawn_at = monotonic()
         self._background: set[asyncio.Task[object]] = set()
 
     async def record(self, proposal: ProposalRecord) -> ProposalRecord:
@@ -80,12 +87,17 @@ class Recorder:
             raise unwritable(self._workspace.lab, error) from error
 
     def refresh_best(self) -> None:
-        """Fetches the champion's files and draws the chart, beside whatever else goes on."""
+        """Fetches the champion's files, beside whatever else goes on, and now and then draws the chart."""
         self._spawn(self._champion.refresh())
-        self._spawn(draw_progress(self._ledger, self._session_id, self._workspace.lab))
+        now = self._monotonic()
+        if now - self._drawn_at >= CHART_SECONDS:
+            self._drawn_at = now
+            self._spawn(draw_progress(self._ledger, self._session_id, self._workspace.lab))
 
     async def finish(self, seconds: float = 3.0) -> None:
-        """Waits for what goes on in the background, at most so long, and ends the rest."""
+        """Draws the chart, waits for what goes on in the background, at most so long, and ends the rest."""
+        if seconds >= 1:
+            self._spawn(draw_progress(self._ledger, self._session_id, self._workspace.lab))
         if self._background:
             await asyncio.wait(self._background, timeout=seconds)
         for task in list(self._background):

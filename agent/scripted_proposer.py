@@ -9,12 +9,13 @@ The script is JSON Lines, or one JSON array, of drafts:
 
 Proposal number n takes draft n, so that a resumed session goes on where it was. `fault` plays a brain that
 fails: "garbage" (a draft that is none), "unavailable" (its service is gone), "stop" (nothing more to say).
+A script of entries with "text" or "calls" plays a language model instead (agent/scripted_provider.py).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from agent.sections import replace_section
 from services.errors import ConfigurationError, InvalidArgumentError, UnavailableError
 
 NAMES = frozenset({"description", "changes", "section", "code", "source", "fault"})
+TURN_NAMES = frozenset(
+    {"text", "calls", "end", "fault", "retry_after", "input_tokens", "cached_input_tokens", "output_tokens"}
+)
 
 
 class ScriptedProposer:
@@ -60,13 +64,17 @@ def read_script(path: Path) -> list[dict[str, Any]]:
     except ValueError as error:
         raise ConfigurationError(f"script: {path} is not JSON Lines: {error}") from error
     for number, draft in enumerate(drafts, 1):
-        unknown = set(draft) - NAMES if isinstance(draft, dict) else None
+        unknown = set(draft) - NAMES - TURN_NAMES if isinstance(draft, dict) else None
         if unknown is None or unknown:
             shown = ", ".join(sorted(unknown or ())) or json.dumps(draft)[:60]
-            raise ConfigurationError(
-                f"script: draft {number} of {path} has {shown}; known are {', '.join(sorted(NAMES))}"
-            )
+            known = ", ".join(sorted(NAMES | TURN_NAMES))
+            raise ConfigurationError(f"script: draft {number} of {path} has {shown}; known are {known}")
     return list(drafts)
+
+
+def plays_model(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a script holds the turns of a language model (agent/scripted_provider.py), not drafts."""
+    return any("calls" in entry or "text" in entry for entry in entries)
 
 
 def make_draft(source: str, entry: Mapping[str, Any]) -> Draft | None:

@@ -17,7 +17,8 @@ from agent.lab_memory import LabMemory
 from agent.ledger import Ledger
 from agent.limits import LimitReached, check_money
 from agent.measuring import Measuring
-from agent.proposers import ProposerChoice, open_proposer
+from agent.prices import PriceList, read_prices
+from agent.proposers import ProposerChoice, ProposerParts, open_proposer
 from agent.recording import Recorder
 from agent.records import SessionRecord, SessionState, StopReason
 from agent.research import Research
@@ -47,6 +48,7 @@ class Peers:
     trainer_patience: float = 300.0
     proposal_limit: float = 900.0
     replicates: int = 5
+    prices: PriceList = field(default_factory=read_prices)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
 
 
@@ -95,9 +97,18 @@ class Session:
         )
         champion = Champion(ledger, session_id, lab, peers.trainer)
         self.recorder = Recorder(ledger, session_id, workspace, self.memory, champion)
-        self.proposer = open_proposer(
-            choice, keys, ledger, session_id, self.drafting, self.memory, check_money=self._check_money
+        parts = ProposerParts(
+            ledger,
+            session_id,
+            lab,
+            self.drafting,
+            self.memory,
+            keys,
+            peers.prices,
+            self._check_money,
+            peers.sleep,
         )
+        self.proposer = open_proposer(choice, parts)
         self.research = Research(
             session_id,
             ledger,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.lab_lock import LabLock
-from agent.proposers import ProposerChoice, resolve
+from agent.proposers import ProposerChoice, choose
 from agent.records import SessionState, StopReason
 from agent.session import Peers, Session
 from agent.session_opening import OpenLab, open_ledger, open_record, open_workspace
@@ -50,10 +50,11 @@ class Sessions:
             raise InvalidArgumentError(
                 f"lab: {str(options.lab)!r} must be an absolute path on this daemon's host", field="lab"
             )
-        provider, note = "manual", ""
+        asked = options.provider
+        provider, hybrid, note = "manual", False, ""
         if not options.manual:
-            provider, note = resolve(options.provider, self._keys, options.max_cost_usd, options.base_url)
-        options = replace(options, provider=provider)
+            provider, hybrid, note = choose(asked, self._keys, options.max_cost_usd, options.base_url)
+        options = replace(options, provider="hybrid" if hybrid else provider)
         async with self._starting:
             running = self._running_in(options.lab)
             if running is not None and running.record.tag == options.tag:
@@ -65,7 +66,7 @@ class Sessions:
                 )
             lab = self._open(options.lab)
             try:
-                session, resumed = await self._begin(lab, options)
+                session, resumed = await self._begin(lab, options, provider)
             except BaseException:
                 lab.release()
                 raise
@@ -123,11 +124,16 @@ class Sessions:
         self._labs[path] = lab = open_ledger(path, lock, ledger, self._clock)
         return lab
 
-    async def _begin(self, lab: OpenLab, options: StartOptions) -> tuple[Session, bool]:
+    async def _begin(self, lab: OpenLab, options: StartOptions, provider: str) -> tuple[Session, bool]:
         workspace = await open_workspace(lab, options, self._peers.trainer)
         record, resumed = await open_record(lab, workspace, options, self._peers.trainer)
         choice = ProposerChoice(
-            options.provider, record.model, options.base_url, options.script, record.max_cost_usd
+            provider,
+            record.model,
+            options.base_url,
+            options.script,
+            record.max_cost_usd,
+            hybrid=options.provider == "hybrid",
         )
         try:
             session = Session(

@@ -53,6 +53,8 @@ class AgentSettings(DaemonSettings):
     """Certificate that this daemon shows to the others (PEM)."""
     peer_key: Path | None = None
     """Private key of --peer-cert (PEM)."""
+    prices: Path | None = None
+    """TOML file with prices of language models, read before the shipped list."""
     replicates: int = Field(default=5, ge=2, le=10)
     """Replicates of the baseline from which the noise is first estimated."""
     trainer_patience: float = Field(default=300.0, ge=0.0)
