@@ -32,14 +32,14 @@ class JudgePolicy:
     learning_degrees: until pairs have given that many degrees of freedom, sigma is only a bound and a
     proposal gets learning_pairs pairs unless it is plainly worse. own_share: weight of the evidence that
     trusts nothing but the proposal's own pairs; learning_own_share: the same while learning.
-    replicates: runs of the baseline at the start. confirmations: fresh runs of a new incumbent.
+    replicates: runs of the baseline at the start.
     """
 
     false_keep_rate: float = 0.05
     planned: int = 100
     planned_share: float = 0.8
     design_effect: float = 2.2
-    futility: float = 0.2
+    futility: float = 0.25
     max_pairs: int = 16
     margin: float = 1.0
     equivalent_rate: float = 0.05
@@ -48,7 +48,6 @@ class JudgePolicy:
     own_share: float = 0.2
     learning_own_share: float = 0.5
     replicates: int = 5
-    confirmations: int = 2
 
     def level(self, number: int) -> float:
         """Chance of a false keep granted to proposal `number` (from 1).

@@ -2,10 +2,10 @@
 
 Seeds come in blocks. All proposals against one incumbent share a block, so that the incumbent's run on a
 seed serves several of them. A new incumbent gets a new block: it begins with `FRESH_SEEDS` seeds that had
-no part in choosing it, on which it is measured again, and goes on with the seeds of the block before, on
-the first of which it won, so that those runs serve as well (they flatter it a little, which makes later
-keeps harder, never easier). After `RENEW_AFTER` proposals a block is renewed in the same way, so that no
-luck of the incumbent lasts. `autoresearch simulate` plays this plan.
+no part in choosing it, on which it is measured again before anything is compared with it, and goes on
+with the seeds of the block before, on the first of which it won, so that those runs serve as well (they
+flatter it a little, which makes later keeps harder, never easier). After `RENEW_AFTER` proposals a block
+is renewed in the same way, so that no luck of the incumbent lasts. `autoresearch simulate` plays this plan.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agent.records import ProposalRecord
 from agent.verdict import Verdict
 
 BLOCK_SIZE = 16
-FRESH_SEEDS = 2
+FRESH_SEEDS = 1
 RENEW_AFTER = 25
 
 
