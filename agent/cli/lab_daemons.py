@@ -70,8 +70,8 @@ async def open_remote(address: str, security: ClientSecurity | None) -> AsyncIte
             await client.list_sessions(wait_for_ready=True, timeout=REMOTE_SECONDS)
         except (DeadlineExceededError, UnavailableError) as error:
             raise UnavailableError(
-                f"--agent: no agentd answers at {address} within {REMOTE_SECONDS:g} s: check the address, the "
-                "firewall, and --ca where it serves TLS",
+                f"--agent: no agentd answers at {address} within {REMOTE_SECONDS:g} s: check the address, "
+                "the firewall, and --ca where it serves TLS",
                 reason="AGENT_UNREACHABLE",
             ) from error
         yield AgentLink(client, address, None)
