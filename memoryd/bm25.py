@@ -56,9 +56,39 @@ class Bm25Index:
         self._live = bytearray()
         self._terms_of: list[tuple[str, ...]] = []
         self._total_length = 0
+        self._pairs = 0
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    @property
+    def pair_count(self) -> int:
+        """Pairs of a term and a memory that holds it."""
+        return self._pairs
+
+    @property
+    def term_count(self) -> int:
+        return len(self._postings)
+
+    def terms(self) -> dict[str, int]:
+        """Every term with the number of its holders, in the order of creation."""
+        return {term: posting.live for term, posting in self._postings.items()}
+
+    def holders(self, term: str) -> frozenset[int]:
+        """Ids of the memories that hold a term."""
+        posting = self._postings.get(term)
+        if posting is None:
+            return frozenset()
+        return frozenset(self._ids[slot] for slot in posting.slots if self._live[slot])
+
+    def holder_count(self, term: str) -> int:
+        posting = self._postings.get(term)
+        return posting.live if posting else 0
+
+    def terms_of(self, memory_id: int) -> tuple[str, ...]:
+        """The distinct terms of one memory."""
+        slot = self._slots.get(memory_id)
+        return () if slot is None else self._terms_of[slot]
 
     def add(self, memory_id: int, tokens: Sequence[str]) -> None:
         """Indexes the tokens of one memory, repeats counted."""
@@ -70,6 +100,7 @@ class Bm25Index:
         self._lengths.append(len(tokens))
         self._live.append(1)
         self._terms_of.append(tuple(counts))
+        self._pairs += len(counts)
         self._total_length += len(tokens)
         for term, count in counts.items():
             posting = self._postings.get(term)
@@ -86,6 +117,7 @@ class Bm25Index:
             return
         self._live[slot] = 0
         self._total_length -= int(self._lengths[slot])
+        self._pairs -= len(self._terms_of[slot])
         for term in self._terms_of[slot]:
             posting = self._postings[term]
             posting.live -= 1

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 
 from memoryd.backend import Capability
+from memoryd.collector import collector_at_rest
 from memoryd.dream import DreamInput, DreamSettings, plan_dream
 from memoryd.dream_plan import DreamPlan, DreamReport
 from memoryd.graph import Graph
 from memoryd.layouts import dream_text, offer_text
-from memoryd.memory import Edge, Record
+from memoryd.memory import Edge, Memory
 from memoryd.plan_log import PlanLog
 from memoryd.recalling import Recalling
 from memoryd.resonance import HEAT_PER_DREAM
@@ -31,6 +32,17 @@ class Seed:
 
     data: bytes = b""
     source: str = "none"
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    memories: list[Memory]
+    edges: list[Edge]
+    terms: Mapping[str, Set[int]]
+    skg: Skg
+    intensity: float
+    seed: Seed
+    now: int
 
 
 class Dreaming:
@@ -91,11 +103,26 @@ class Dreaming:
             return await asyncio.shield(asyncio.create_task(self._cycle(intensity, seed, layout)))
 
     async def _cycle(self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]) -> DreamReport:
-        plan = await self._plan(intensity, seed)
+        with collector_at_rest():
+            return await self._cycle_at_rest(intensity, seed, layout)
+
+    async def _cycle_at_rest(
+        self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]
+    ) -> DreamReport:
+        terms = await self._keystone_terms()
+        mirror = self._store.mirror
+        given = _Snapshot(
+            mirror.snapshot(), list(mirror.graph), terms, self.skg, intensity, seed, self._store.seconds
+        )
+
+        def work() -> tuple[DreamPlan, str]:
+            plan = self._plan(given)
+            return plan, layout(plan.report)
+
+        plan, text = await asyncio.to_thread(work)
         report = plan.report
         mood = self._recalling.mood.warmed(HEAT_PER_DREAM, self._store.now())
         self._recalling.mood = replace(mood, active=report.active_archetypes)
-        text = layout(report)
         values = {
             "skg": plan.skg.to_json(),
             "mood": self._recalling.mood.to_json(),
@@ -104,54 +131,36 @@ class Dreaming:
         detail = f"intensity={intensity:.2f} seed={seed.data[:64].hex()} source={seed.source}"
         await self._log.apply(plan, values, detail)
         self.skg, self.latest = plan.skg, text
+        self._warn(self._similar.waiting)
         return report
 
-    async def _plan(self, intensity: float, seed: Seed) -> DreamPlan:
-        mirror = self._store.mirror
-        waiting = self._similar.take(list(mirror.memories()))
+    def _plan(self, given: _Snapshot) -> DreamPlan:
+        """In a thread: everything here works on values that nobody else changes."""
+        memories = sorted(given.memories, key=lambda memory: memory.memory_id)
+        graph = Graph()
+        for edge in given.edges:
+            graph.connect(edge)
+        return plan_dream(
+            DreamInput(
+                {memory.memory_id: memory.record for memory in memories},
+                graph,
+                self._similar.update(memories),
+                self._similar.cosine,
+                given.terms,
+                given.skg,
+                given.intensity,
+                given.seed.data,
+                given.seed.source,
+                given.now,
+                self._settings,
+            )
+        )
+
+    def _warn(self, waiting: int) -> None:
         if waiting:
             self._store.warnings["dream"] = f"{waiting} memories wait to be compared in the next dreams"
         else:
             self._store.warnings.pop("dream", None)
-        await asyncio.sleep(0)
-        terms = await self._keystone_terms()
-        records, edges = mirror.records(), list(mirror.graph)
-        skg, now = self.skg, self._store.seconds
-
-        def work() -> DreamPlan:
-            return self._plan_in_thread(records, edges, terms, skg, intensity, seed, now)
-
-        return await asyncio.to_thread(work)
-
-    def _plan_in_thread(
-        self,
-        records: Mapping[int, Record],
-        edges: list[Edge],
-        terms: Mapping[str, Set[int]],
-        skg: Skg,
-        intensity: float,
-        seed: Seed,
-        now: int,
-    ) -> DreamPlan:
-        graph = Graph()
-        for edge in edges:
-            graph.connect(edge)
-        similar = self._similar.compare()
-        return plan_dream(
-            DreamInput(
-                records,
-                graph,
-                similar,
-                self._similar.cosine,
-                terms,
-                skg,
-                intensity,
-                seed.data,
-                seed.source,
-                now,
-                self._settings,
-            )
-        )
 
     async def _keystone_terms(self) -> dict[str, Set[int]]:
         """The twenty terms with most members among those that a keystone holds."""
@@ -159,9 +168,9 @@ class Dreaming:
         names: dict[str, None] = {}
         for keystone in sorted(self._store.mirror.keystones):
             names.update(dict.fromkeys(terms.terms_of(keystone)))
-        common = sorted(names, key=lambda term: (-len(terms.members(term)), term))[:TRACKED_TERMS]
+        common = sorted(names, key=lambda term: (-terms.size(term), term))[:TRACKED_TERMS]
         members: dict[str, Set[int]] = {}
         for term in common:
-            members[term] = frozenset(terms.members(term))
+            members[term] = terms.members(term)
             await asyncio.sleep(0)
         return members

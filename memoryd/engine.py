@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from memoryd.backend import MemoryBackend
 from memoryd.clock import Clock, ClockState
+from memoryd.collector import collector_at_rest
 from memoryd.dream import DreamSettings
 from memoryd.dreaming import Dreaming
 from memoryd.embedding import Embedder
@@ -75,7 +76,8 @@ async def open_engine(
     """Loads the store and finishes what a crash interrupted. Raises the backend's errors."""
     settings = settings or EngineSettings()
     store = Store(backend, now=now)
-    await store.load()
+    with collector_at_rest():
+        await store.load()
     recalling = Recalling(store, embedder)
     dreaming = Dreaming(store, recalling, settings=settings.dream)
     await recalling.load()

@@ -57,8 +57,7 @@ class SystemRoutes:
         return result(neighbors_text(memory_id, self._engine.store.mirror))
 
     async def terms(self) -> Reply:
-        terms = self._engine.store.mirror.terms
-        return result(terms_text(terms, len(terms)))
+        return result(terms_text(self._engine.store.mirror.terms))
 
     async def skg(self, term: str | None = None) -> Reply:
         skg = self._engine.dreaming.skg

@@ -80,11 +80,9 @@ def neighbors_text(memory_id: int, mirror: Mirror) -> str:
     return f"neighbors of {memory_id} ({len(forward) + len(backward)}):\n" + "\n".join(lines)
 
 
-def terms_text(terms: Iterable[tuple[str, Iterable[int]]], count: int) -> str:
-    if count == 0:
-        return "no terms"
-    lines = [f"  {one_line(term)}: {len(set(members))} members" for term, members in terms]
-    return f"terms ({count}):\n" + "\n".join(lines)
+def terms_text(terms: Iterable[tuple[str, int]]) -> str:
+    lines = [f"  {one_line(term)}: {members} members" for term, members in terms]
+    return f"terms ({len(lines)}):\n" + "\n".join(lines) if lines else "no terms"
 
 
 def dream_text(report: DreamReport) -> str:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from memoryd.graph import Graph
 from memoryd.memory import Edge, Memory, Record, State
 from memoryd.retrieval import RetrievalIndex
-from memoryd.terms import TermTree, tag_terms
-from memoryd.tokens import tokenize
+from memoryd.terms import TermTree
 
 _ECHO = re.compile(r"^\s*id=\d+ fidelity=[\d.]+ recalls=\d+ text=")
 
@@ -28,8 +27,8 @@ class Mirror:
         self._states = dict.fromkeys(State, 0)
         self._keystones: set[int] = set()
         self.graph = Graph()
-        self.terms = TermTree()
         self.retrieval = RetrievalIndex()
+        self.terms = TermTree(self.retrieval.words)
 
     def __len__(self) -> int:
         return len(self._memories)
@@ -48,9 +47,9 @@ class Mirror:
         """Every memory by ascending id."""
         return (self._memories[memory_id] for memory_id in self.ids())
 
-    def records(self) -> dict[int, Record]:
-        """A snapshot of every record by ascending id; records are values, so it never changes."""
-        return {memory_id: self._memories[memory_id].record for memory_id in self.ids()}
+    def snapshot(self) -> list[Memory]:
+        """Every memory in no order, at once: memories are values, so the list never changes."""
+        return list(self._memories.values())
 
     @property
     def highest_id(self) -> int:
@@ -81,7 +80,7 @@ class Mirror:
         text = memory.row.text
         self._by_text.setdefault(plain_text(text), []).append(memory_id)
         self.retrieval.add(memory)
-        self.terms.add(memory_id, [*tokenize(text), *tag_terms(memory.row.tags)])
+        self.terms.add_tags(memory_id, memory.row.tags)
 
     def update(self, memory_id: int, record: Record) -> None:
         """Replaces the record of a known memory."""

@@ -7,7 +7,7 @@ next dreams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ BLOCK = 256
 
 
 class SimilarPairs:
-    """Used by one dream at a time: `take` on the event loop, `compare` in a thread."""
+    """Used by one dream at a time, in its thread. `waiting` counts what later dreams will compare."""
 
     def __init__(self) -> None:
         self._rows: dict[int, Row] = {}  # the version of each memory that was compared
@@ -28,23 +28,19 @@ class SimilarPairs:
         self._ids: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._matrix: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
         self._used = 0
+        self._free: list[int] = []
         self._near: dict[int, set[int]] = {}
-        self._new: list[Memory] = []
+        self.waiting = 0
 
-    def take(self, memories: Iterable[Memory]) -> int:
-        """Notes which memories are new or changed, and forgets those that are gone. Answers how many wait."""
+    def update(self, memories: Sequence[Memory]) -> dict[int, tuple[int, ...]]:
+        """For each id the larger ids whose cosine is at least 0.85, ascending, over the given memories."""
         current = {memory.memory_id: memory for memory in memories if memory.row.vector}
         for memory_id in [known for known, row in self._rows.items() if _row(current, known) is not row]:
             self._forget(memory_id)
-        waiting = [memory for memory_id, memory in current.items() if memory_id not in self._rows]
-        self._new = waiting[:NEW_PER_DREAM]
-        return len(waiting) - len(self._new)
-
-    def compare(self) -> dict[int, tuple[int, ...]]:
-        """For each id the larger ids whose cosine is at least 0.85, ascending. Takes long, needs no lock."""
-        for start in range(0, len(self._new), BLOCK):
-            self._compare_block(self._new[start : start + BLOCK])
-        self._new = []
+        new = [memory for memory_id, memory in current.items() if memory_id not in self._rows]
+        self.waiting = max(0, len(new) - NEW_PER_DREAM)
+        for start in range(0, min(len(new), NEW_PER_DREAM), BLOCK):
+            self._compare_block(new[start : min(start + BLOCK, NEW_PER_DREAM)])
         return {
             memory_id: tuple(sorted(other for other in near if other > memory_id))
             for memory_id, near in self._near.items()
@@ -86,11 +82,14 @@ class SimilarPairs:
             self._ids = np.full(BLOCK, -1, dtype=np.int64)
         if len(vector) != self._matrix.shape[1]:
             return -1
-        if self._used == len(self._ids):
+        if not self._free and self._used == len(self._ids):
             self._matrix = np.concatenate([self._matrix, np.zeros_like(self._matrix)])
             self._ids = np.concatenate([self._ids, np.full_like(self._ids, -1)])
-        slot = self._used
-        self._used += 1
+        if self._free:
+            slot = self._free.pop()
+        else:
+            slot = self._used
+            self._used += 1
         self._matrix[slot] = vector / length
         self._ids[slot] = memory.memory_id
         self._slots[memory.memory_id] = slot
@@ -102,6 +101,7 @@ class SimilarPairs:
         if slot is not None:
             self._ids[slot] = -1
             self._matrix[slot] = 0
+            self._free.append(slot)
         for other in self._near.pop(memory_id, ()):
             self._near[other].discard(memory_id)
 

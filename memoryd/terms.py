@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping
+
+from memoryd.bm25 import Bm25Index
 
 
 def tag_terms(tags: Mapping[str, str]) -> list[str]:
@@ -11,40 +13,55 @@ def tag_terms(tags: Mapping[str, str]) -> list[str]:
 
 
 class TermTree:
-    """Terms in the order of their creation, each with its member ids."""
+    """The terms of the search index and those of the tags, which search never reaches."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: Bm25Index) -> None:
+        self._words = words
         self._members: dict[str, set[int]] = {}
-        self._terms_of: dict[int, tuple[str, ...]] = {}
+        self._tags_of: dict[int, tuple[str, ...]] = {}
+        self._tag_pairs = 0
 
     def __len__(self) -> int:
-        return len(self._members)
+        return self._words.term_count + len(self._members)
 
-    def __iter__(self) -> Iterator[tuple[str, Set[int]]]:
-        return iter(self._members.items())
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """Terms with the number of their members, in the order of creation, words before tags."""
+        yield from self._words.terms().items()
+        for term, members in self._members.items():
+            yield term, len(members)
 
     @property
     def member_count(self) -> int:
         """Pairs of a term and a memory."""
-        return sum(len(members) for members in self._members.values())
+        return self._words.pair_count + self._tag_pairs
 
-    def add(self, memory_id: int, terms: Sequence[str]) -> None:
-        """Files a memory under its terms; those of an earlier version go."""
+    def add_tags(self, memory_id: int, tags: Mapping[str, str]) -> None:
+        """Files a memory under its tags; those of an earlier version go."""
         self.remove(memory_id)
-        unique = tuple(dict.fromkeys(terms))
-        self._terms_of[memory_id] = unique
-        for term in unique:
+        terms = tuple(tag_terms(tags))
+        if not terms:
+            return
+        self._tags_of[memory_id] = terms
+        self._tag_pairs += len(terms)
+        for term in terms:
             self._members.setdefault(term, set()).add(memory_id)
 
     def remove(self, memory_id: int) -> None:
-        for term in self._terms_of.pop(memory_id, ()):
+        """Takes a memory from under its tags."""
+        for term in self._tags_of.pop(memory_id, ()):
+            self._tag_pairs -= 1
             members = self._members[term]
             members.discard(memory_id)
             if not members:
                 del self._members[term]
 
-    def members(self, term: str) -> Set[int]:
-        return self._members.get(term, frozenset())
+    def members(self, term: str) -> frozenset[int]:
+        """Ids of the memories under a term."""
+        return frozenset(self._members[term]) if term in self._members else self._words.holders(term)
+
+    def size(self, term: str) -> int:
+        """The number of members of a term."""
+        return len(self._members[term]) if term in self._members else self._words.holder_count(term)
 
     def terms_of(self, memory_id: int) -> tuple[str, ...]:
-        return self._terms_of.get(memory_id, ())
+        return (*self._words.terms_of(memory_id), *self._tags_of.get(memory_id, ()))
