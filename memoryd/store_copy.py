@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -116,15 +116,12 @@ async def store_digest(
     with_vectors: bool = True,
     with_records: bool = True,
     with_weights: bool = True,
-    seen: Callable[[int], None] | None = None,
 ) -> str:
     """SHA-256 over every memory and edge by ascending id; equal for two stores of equal content."""
     total = hashlib.sha256()
     async for page in memories_of(backend):
         for memory in page:
             total.update(memory_digest(memory, with_vector=with_vectors, with_record=with_records))
-        if seen is not None:
-            seen(len(page))
     async for edges in edges_of(backend):
         for edge in edges:
             shown = edge if with_weights else replace(edge, weight=1.0)
