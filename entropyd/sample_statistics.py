@@ -70,7 +70,7 @@ def estimate_markov(joint: NDArray[np.int64]) -> float:
 
 def _entropy_of(share: float, total: int) -> float:
     upper = min(1.0, share + _Z * math.sqrt(share * (1 - share) / (total - 1)))
-    return -math.log2(upper) + 0.0  # no negative zero
+    return -math.log2(max(upper, 1 / total)) + 0.0  # no negative zero
 
 
 def _step_share(joint: NDArray[np.int64]) -> float:
