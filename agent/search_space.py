@@ -19,7 +19,12 @@ Kind = Literal["int", "float", "power_of_two", "choice", "pattern", "switch", "b
 
 @dataclass(frozen=True)
 class Parameter:
-    """One name of the block. `zero` allows exactly 0 beside a logarithmic range (a decay that is off)."""
+    """One name of the block.
+
+    `zero` allows exactly 0 beside a logarithmic range (a decay that is off); `step` is the grid of whole
+    numbers; `weight` says how often search turns to it before it knows better; `searched` False leaves it
+    to people.
+    """
 
     name: str
     kind: Kind
@@ -30,8 +35,9 @@ class Parameter:
     log: bool = False
     zero: bool = False
     step: int = 1
-    choices: tuple[int | str, ...] = ()
+    choices: tuple[Value, ...] = ()
     searched: bool = True
+    weight: float = 1.0
 
     @property
     def search_range(self) -> tuple[float, float]:
@@ -40,13 +46,16 @@ class Parameter:
         return low, high
 
 
+BETAS: tuple[Value, ...] = ((0.65, 0.95), (0.8, 0.95), (0.8, 0.99), (0.9, 0.95), (0.9, 0.99))
+
+
 def _table(*parameters: Parameter) -> Mapping[str, Parameter]:
     return MappingProxyType({parameter.name: parameter for parameter in parameters})
 
 
 PARAMETERS: Mapping[str, Parameter] = _table(
     # Shape. Context length and vocabulary belong to the data, not to the candidate.
-    Parameter("DEPTH", "int", 1, 64, 2, 14),
+    Parameter("DEPTH", "int", 1, 64, 2, 14, weight=1.5),
     Parameter("ASPECT_RATIO", "int", 8, 256, 16, 112, step=8),
     Parameter("HEAD_DIM", "choice", choices=(32, 64, 128), searched=False),
     Parameter("WINDOW_PATTERN", "pattern", 1, 64, choices=("L", "SL", "SSL", "SSSL", "SSSSL")),
@@ -54,42 +63,70 @@ PARAMETERS: Mapping[str, Parameter] = _table(
     Parameter("MLP_RATIO", "int", 1, 16, 2, 6),
     Parameter("MLP_ACTIVATION", "choice", choices=("relu2", "gelu", "silu")),
     # Batch. The device batch only decides what fits in memory, so search leaves it alone.
-    Parameter("TOTAL_BATCH_SIZE", "power_of_two", 2**8, 2**23, log=True),
+    Parameter("TOTAL_BATCH_SIZE", "power_of_two", 2**8, 2**23, log=True, weight=2.0),
     Parameter("DEVICE_BATCH_SIZE", "int", 1, 1024, searched=False),
     # Rates.
-    Parameter("EMBEDDING_LR", "float", 0.0, 20.0, 0.1, 3.0, log=True),
-    Parameter("UNEMBEDDING_LR", "float", 0.0, 2.0, 5e-4, 0.05, log=True),
-    Parameter("MATRIX_LR", "float", 0.0, 2.0, 0.005, 0.2, log=True),
+    Parameter("EMBEDDING_LR", "float", 0.0, 20.0, 0.1, 3.0, log=True, weight=2.0),
+    Parameter("UNEMBEDDING_LR", "float", 0.0, 2.0, 5e-4, 0.05, log=True, weight=1.5),
+    Parameter("MATRIX_LR", "float", 0.0, 2.0, 0.005, 0.2, log=True, weight=3.0),
     Parameter("SCALAR_LR", "float", 0.0, 20.0, 0.05, 3.0, log=True),
     Parameter("NGRAM_LR", "float", 0.0, 20.0, 0.05, 3.0, log=True),
+    Parameter("GATE_LR", "float", 0.0, 20.0, 0.01, 1.0, log=True, zero=True),
+    Parameter("SCALAR_EPS", "float", 0.0, 1.0, searched=False),
     # Decay.
     Parameter("WEIGHT_DECAY", "float", 0.0, 10.0, 0.01, 1.0, log=True, zero=True),
-    Parameter("EMBEDDING_WD", "float", 0.0, 1.0, 1e-4, 0.02, log=True, zero=True),
-    Parameter("VE_WD", "float", 0.0, 1.0, 1e-4, 0.03, log=True, zero=True),
-    Parameter("LM_HEAD_WD", "float", 0.0, 1.0, 1e-4, 0.1, log=True, zero=True),
+    Parameter("EMBEDDING_WD", "float", 0.0, 1.0, 1e-4, 0.02, log=True, zero=True, weight=0.7),
+    Parameter("VE_WD", "float", 0.0, 1.0, 1e-4, 0.03, log=True, zero=True, weight=0.7),
+    Parameter("LM_HEAD_WD", "float", 0.0, 1.0, 1e-4, 0.1, log=True, zero=True, weight=0.7),
     # Moments.
-    Parameter("ADAM_BETAS", "betas", 0.0, 0.99999),
+    Parameter("ADAM_BETAS", "betas", 0.0, 0.99999, choices=BETAS),
     Parameter("MUON_MOMENTUM_START", "float", 0.0, 0.999, searched=False),
     Parameter("MUON_MOMENTUM", "float", 0.0, 0.999, 0.85, 0.98),
+    Parameter("MUON_MOMENTUM_END", "float", 0.0, 0.999, 0.75, 0.98),
     Parameter("MUON_ITERATIONS", "int", 1, 5, searched=False),
-    Parameter("NORMUON", "switch"),
+    Parameter("NORMUON", "switch", weight=0.5),
     Parameter("NORMUON_BETA2", "float", 0.0, 0.9999, searched=False),
-    Parameter("MUON_MOMENTUM_STEPS", "int", 1, 100_000, 20, 600, log=True),
+    Parameter("MUON_MOMENTUM_STEPS", "int", 1, 100_000, 20, 600, log=True, weight=0.7),
     # Schedule.
     Parameter("WARMUP_RATIO", "float", 0.0, 0.9, 0.0, 0.1),
-    Parameter("WARMDOWN_RATIO", "float", 0.0, 1.0, 0.2, 1.0),
-    Parameter("FINAL_LR_FRAC", "float", 0.0, 1.0, 0.0, 0.2),
+    Parameter("WARMDOWN_RATIO", "float", 0.0, 1.0, 0.2, 1.0, weight=2.0),
+    Parameter("FINAL_LR_FRAC", "float", 0.0, 1.0, 0.0, 0.2, weight=1.5),
     # Initial values and constants of the model.
-    Parameter("ROPE_BASE", "float", 10.0, 1e8, 1e3, 1e6, log=True),
-    Parameter("INIT_SCALE", "float", 1e-3, 10.0, 0.3, 1.5, log=True),
+    Parameter("ROPE_BASE", "float", 10.0, 1e8, 1e3, 1e6, log=True, weight=0.7),
+    Parameter("INIT_SCALE", "float", 1e-3, 10.0, 0.3, 1.5, log=True, weight=1.5),
     Parameter("X0_LAMBDA_INIT", "float", -2.0, 2.0, 0.0, 0.3),
     Parameter("RESID_LAMBDA_INIT", "float", 0.0, 2.0, 0.8, 1.2),
     Parameter("SOFTCAP", "float", 0.0, 1000.0, 8.0, 40.0, log=True),
     # Structure: what the template lets a name switch.
-    Parameter("WEBER_MODE", "choice", choices=("off", "raw", "normalized")),
-    Parameter("WEBER_C_SQ", "float", 1e-6, 1e6, 0.25, 16.0, log=True),
+    Parameter("WEBER_MODE", "choice", choices=("off", "raw", "normalized"), weight=0.5),
+    Parameter("WEBER_C_SQ", "float", 1e-6, 1e6, 0.25, 16.0, log=True, weight=0.5),
     Parameter("VALUE_EMBEDDINGS", "switch"),
-    Parameter("QK_NORM", "switch"),
-    Parameter("DOCUMENT_MASK", "switch"),
+    Parameter("QK_NORM", "switch", weight=0.5),
+    Parameter("DOCUMENT_MASK", "switch", weight=0.5),
     Parameter("HEAD_GATES", "switch"),
+    Parameter("HEAD_NORM", "switch"),
+    Parameter("SMEAR", "switch"),
+    Parameter("CAUTIOUS_ADAM", "switch"),
+    Parameter("MUON_EQ", "switch"),
+    Parameter("FUSED_LOSS", "switch", searched=False),
+    Parameter("NGRAM_ORDER", "choice", choices=(1, 2, 3)),
+    Parameter("NGRAM_ROWS", "power_of_two", 1, 256, 1, 16, log=True),
+    Parameter("BACKOUT", "float", 0.0, 1.0, 0.0, 0.4),
 )
+
+
+def is_active(name: str, block: Mapping[str, Value]) -> bool:
+    """False for a hyperparameter that the rest of the block makes meaningless."""
+    match name:
+        case "WEBER_C_SQ":
+            return block.get("WEBER_MODE") != "off"
+        case "VE_WD":
+            return bool(block.get("VALUE_EMBEDDINGS", True))
+        case "SHORT_WINDOW_DIVISOR":
+            return "S" in str(block.get("WINDOW_PATTERN", "S"))
+        case "NGRAM_LR" | "NGRAM_ROWS":
+            return block.get("NGRAM_ORDER", 1) != 1
+        case "GATE_LR":
+            return any(bool(block.get(gate)) for gate in ("HEAD_GATES", "VALUE_EMBEDDINGS", "SMEAR"))
+        case _:
+            return True
