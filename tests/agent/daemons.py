@@ -38,7 +38,7 @@ class Child:
                 env={**os.environ, **self.environment},
             )
         assert self.process.stdout is not None
-        line = await asyncio.wait_for(self.process.stdout.readline(), 30)
+        line = await asyncio.wait_for(self.process.stdout.readline(), 120)
         if not line:
             raise AssertionError(f"{self.module} did not start: {self.log.read_text()[-2000:]}")
         said = json.loads(line)
