@@ -11,6 +11,7 @@ from aiohttp import web
 from autoresearch.agent.v1 import agent_pb2_grpc as rpc
 from prometheus_client import CollectorRegistry
 
+from agent.dashboard import add_dashboard_routes
 from agent.grpc_api import SERVICE_NAME, AgentServicer
 from agent.prices import read_prices
 from agent.session import Peers
@@ -43,8 +44,10 @@ async def serve(settings: AgentSettings) -> None:
         )
         sessions = Sessions(peers, read_keys(), address=lambda: str(server.address))
         registry.register(SessionCollector(sessions))
-        server.add(rpc.add_AgentServiceServicer_to_server, AgentServicer(sessions), SERVICE_NAME)
+        servicer = AgentServicer(sessions)
+        server.add(rpc.add_AgentServiceServicer_to_server, servicer, SERVICE_NAME)
         application = web.Application()
+        add_dashboard_routes(application, servicer)
         http = HttpServer(
             parse_address(settings.http_listen, name="--http-listen"),
             application,

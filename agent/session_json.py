@@ -1,4 +1,4 @@
-"""Sessions and proposals as JSON values: the stable form that `--json` prints."""
+"""Sessions and proposals as JSON values: the stable form that `--json` and the dashboard use."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def session_dict(session: pb.Session) -> dict[str, object]:
         "end_time": _time(session, "end_time"),
         "device_class": session.device_class,
         "entropy_source": session.entropy_source,
+        "last_sequence": session.last_sequence,
     }
 
 
