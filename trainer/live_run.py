@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pydantic import TypeAdapter
 
+from services.errors import ResourceExhaustedError
 from trainer.executor import DeviceInfo, EndEvent, LogEvent, MetricEvent, PhaseEvent, RunEvent
 from trainer.experiment import Experiment, Result, State
 from trainer.journal import Journal, StoredEvent, body
@@ -96,8 +97,12 @@ class LiveRun:
     def _commit(self) -> None:
         self._timer = None
         if self._pending:
-            pending, self._pending = self._pending, []
-            self._journal.append(self.experiment.experiment_id, pending)
+            try:
+                self._journal.append(self.experiment.experiment_id, self._pending)
+            except ResourceExhaustedError:  # a full disk: what cannot be written is not shown either
+                self._dropped += len(self._pending)
+                self._sequence -= len(self._pending)
+            self._pending = []
         self._wake()
 
     def _wake(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainer.experiment import Audit, Budget, Failure, Finding
@@ -30,7 +31,11 @@ LIMIT_MESSAGES = {
     "files": "the run made more files than its cap",
     "output": "the run printed more than its cap",
 }
-_VIOLATION = re.compile(r"PermissionError|Operation not permitted|Permission denied|Read-only file system")
+_VIOLATION = re.compile(
+    r"PermissionError|Operation not permitted|Permission denied|Read-only file system|Network is unreachable"
+    r"|name resolution|Name or service not known|Cannot assign requested address"
+)
+_MISSING = re.compile(r"FileNotFoundError: .*'(/[^']+)'")
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,14 @@ def time_rules(budget: Budget, on_gpu: bool, setup: float, wall: float, threads:
 
 
 def classify_ending(
-    ending: Ending, record: TrainingRecord, overrun: str, tail: Sequence[str]
+    ending: Ending,
+    record: TrainingRecord,
+    overrun: str,
+    tail: Sequence[str],
+    exists: Callable[[str], bool] = os.path.exists,
 ) -> tuple[Failure, str] | None:
     """Why a training process failed, or None when it ended well. overrun names the time rule or cap by
-    which the daemon ended it."""
+    which the daemon ended it; exists says what is there outside of the sandbox."""
     if overrun in LIMIT_MESSAGES or ending.limit in LIMIT_MESSAGES:
         name = overrun if overrun in LIMIT_MESSAGES else ending.limit
         failure = Failure.OUT_OF_HOST_MEMORY if name == "memory" else Failure.LIMIT_EXCEEDED
@@ -80,14 +89,23 @@ def classify_ending(
     if record.failure_reason:
         failure = CANDIDATE_REASONS.get(record.failure_reason, Failure.RUNTIME_ERROR)
         message = record.failure_message.splitlines()[0] if record.failure_message else failure.value
-        if failure is Failure.RUNTIME_ERROR and _VIOLATION.search(message):
-            failure = Failure.SANDBOX_VIOLATION
+        if failure in (Failure.RUNTIME_ERROR, Failure.IMPORT_ERROR):
+            failure = _refine(failure, message, exists)
         return failure, message
-    if ending.signal:
-        return _classify_signal(ending.signal)
+    if ending.signal or ending.code > 128:  # a shell's way, and bubblewrap's, to tell of a signal
+        return _classify_signal(ending.signal or ending.code - 128)
     if ending.code:
         return Failure.RUNTIME_ERROR, f"the process ended with code {ending.code}: {_last(tail)}"
     return None
+
+
+def _refine(failure: Failure, message: str, exists: Callable[[str], bool]) -> Failure:
+    """Sees in an exception's text that the sandbox stood in the way."""
+    if "File too large" in message:
+        return Failure.LIMIT_EXCEEDED
+    missing = _MISSING.search(message)
+    hidden = missing is not None and exists(missing[1])
+    return Failure.SANDBOX_VIOLATION if hidden or _VIOLATION.search(message) else failure
 
 
 def _classify_signal(number: int) -> tuple[Failure, str]:

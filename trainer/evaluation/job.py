@@ -28,7 +28,6 @@ class EvaluationJob:
     train_seed: int = 0
     tokens_checksum: int = -1
     rows_consumed: int = 0
-    image: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -23,7 +23,7 @@ def bubblewrap_command(plan: Plan, seccomp_fd: int, program: str = PROGRAM) -> l
     for path in _outermost(plan.read):
         command += _show(path)
     for path in plan.masked:
-        command += _hide(path)
+        command += _hide(path, plan.mask or "/dev/null")
     for path in plan.write:
         command += ["--bind", path, path]
     return [*command, "--remount-ro", "/", "--chdir", plan.folder, "--", *plan.command]
@@ -41,7 +41,7 @@ def _show(path: str) -> list[str]:
     return ["--ro-bind-try", path, path]
 
 
-def _hide(path: str) -> list[str]:
+def _hide(path: str, mask: str) -> list[str]:
     if os.path.isdir(path):
         return ["--tmpfs", path]
-    return ["--ro-bind", "/dev/null", path] if os.path.exists(path) else []
+    return ["--ro-bind", mask, path] if os.path.exists(path) else []

@@ -26,6 +26,7 @@ LANDLOCK_FILES = (
     "/dev/zero",
 )  # fmt: skip
 GPU_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps", "/dev/dri")
+MASK = "masked"  # an empty file that nobody may read stands in for each that is hidden
 # Names that may pass from the daemon's environment: none of them carries a secret.
 PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "NVIDIA_DRIVER_CAPABILITIES", "TZ")
 
@@ -78,6 +79,7 @@ def candidate_plan(
         read=tuple(path for path in read if os.path.lexists(path)),
         write=(str(scratch), *map(str, files.write)),
         masked=files.masked,
+        mask=str(package / MASK),
         devices=tuple(devices),
         keep_fds=tuple(keep_fds),
         limits=limits,
@@ -135,6 +137,7 @@ def make_import_folder(scratch: Path) -> Path:
         target.mkdir(parents=True)
         for name in ("__init__.py", "harness"):
             (target / name).symlink_to(PACKAGE / name)
+        (folder / MASK).touch(mode=0o000)
     return folder
 
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+from pathlib import Path
 
 from trainer.sandbox import kernel, landlock, seccomp
 from trainer.sandbox.bubblewrap import bubblewrap_command
 from trainer.sandbox.plan import Plan
+from trainer.sandbox.process_cap import enter_group, limit_processes
 
 
-def start_candidate(plan: Plan, private_fd: int) -> int:
+def start_candidate(plan: Plan, private_fd: int, group: Path | None) -> int:
     """Forks and executes; returns the process id. Whatever stops the child before exec is written to its
-    stderr and ends it with code 126. private_fd is closed in the child."""
+    stderr and ends it with code 126. private_fd is closed in the child; group caps its processes."""
     pid = os.fork()
     if pid:
         return pid
     try:
         os.close(private_fd)
+        if group is not None:
+            enter_group(group)
+        elif plan.limits.processes:
+            limit_processes(plan.limits.processes)
         _prepare(plan)
         command = _enter(plan)
         program = shutil.which(command[0], path=plan.environment.get("PATH", os.defpath)) or command[0]

@@ -21,9 +21,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Plan:
-    """One process tree. tier is a Tier by name; read and write are absolute paths, files or folders;
-    masked paths lie below read ones and must not be seen; tmp is a folder for temporary files that only the
-    Landlock tier needs. keep_fds are inherited under their numbers. seccomp is off for trusted programs."""
+    """One process tree. tier is a Tier by name; read and write are absolute paths, files or folders; masked
+    paths lie below read ones and must not be seen: the unreadable file `mask` stands in for them. devices
+    are nodes that may be used. keep_fds are inherited under their numbers. tmp_bytes bounds temporary files
+    in memory (bubblewrap)."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -32,11 +33,11 @@ class Plan:
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     masked: tuple[str, ...] = ()
+    mask: str = ""
     devices: tuple[str, ...] = ()
     keep_fds: tuple[int, ...] = ()
     limits: Limits = field(default_factory=Limits)
     tmp_bytes: int = 1 << 30
-    image: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

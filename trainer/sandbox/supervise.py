@@ -18,6 +18,7 @@ from types import FrameType
 from trainer.sandbox import kernel
 from trainer.sandbox.enter import start_candidate
 from trainer.sandbox.plan import Plan, parse_plan
+from trainer.sandbox.process_cap import make_group, remove_group
 from trainer.sandbox.usage import descendants, measure_scratch, measure_tree
 
 POLL_SECONDS = 0.1
@@ -44,13 +45,18 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the sleep
         if os.getppid() == 1:
             return 1  # the daemon died before the line above could tell
+        # The group is a little larger than the cap, so that the watchdog can see it broken.
+        limit = self.plan.limits.processes
+        group = make_group(limit + limit // 8 + 8) if limit else None
         try:
-            root = start_candidate(self.plan, self.status_fd)
+            root = start_candidate(self.plan, self.status_fd, group)
         except OSError as error:
             self._report({"error": f"{error.strerror}: {error.filename or ''}"})
             return 1
         status = self._watch(root)
         self._end_all()
+        if group is not None:
+            remove_group(group)
         code = os.waitstatus_to_exitcode(status)
         usage = os.times()
         fields = {

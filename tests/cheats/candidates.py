@@ -1,0 +1,57 @@
+"""Reads the red-team corpus: one file a candidate, its expectation in the comments at its top.
+
+`# expect: STATE REASON` (for honest ones SUCCEEDED is meant); `# base: template` appends the file to the
+template with the tiny preset; `# set:` changes hyperparameters; `# budget:` and `# wall:` change the request.
+`@NAME@` is replaced by what the test knows.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainer.presets import PRESETS, apply_preset
+
+FOLDER = Path(__file__).parent
+TEMPLATE = FOLDER.parents[1] / "trainer" / "template" / "train.py"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    name: str
+    head: Mapping[str, str]
+    text: str
+
+    @property
+    def expected(self) -> list[str]:
+        return self.head.get("expect", "SUCCEEDED").split()
+
+    @property
+    def needs_template(self) -> bool:
+        return self.head.get("base") == "template"
+
+    def source(self, known: Mapping[str, str]) -> str:
+        """The train.py to submit."""
+        text = self.text
+        for name, value in known.items():
+            text = text.replace(f"@{name}@", value)
+        if not self.needs_template:
+            return text
+        values = dict(PRESETS["tiny"].hyperparameters)
+        for change in re.findall(r"(\w+)=([^=]+?)(?:, (?=\w+=)|$)", self.head.get("set", "")):
+            values[change[0]] = ast.literal_eval(change[1])
+        preset = replace(PRESETS["tiny"], hyperparameters=values)
+        return apply_preset(TEMPLATE.read_text(encoding="utf-8"), preset) + "\n\n" + text
+
+
+def read_candidates(kind: str) -> list[Candidate]:
+    """All files of a folder, by name."""
+    found = []
+    for path in sorted((FOLDER / kind).glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        head = dict(re.findall(r"^# (\w+): (.+)$", text, re.MULTILINE))
+        found.append(Candidate(path.stem, head, text))
+    return found

@@ -1,0 +1,48 @@
+# ruff: noqa
+# base: template
+"""Arithmetic in bfloat16."""
+
+
+class Half(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config, self.attention_backend = config, "none"
+        width, size = config["width"], config["vocab_size"]
+        self.embedding, self.head = nn.Embedding(size, width), nn.Linear(width, size)
+        self.body = nn.GRU(width, width, batch_first=True)
+
+    def initialize(self):
+        pass
+
+    def flops_per_token(self):
+        return 6.0 * sum(p.numel() for p in self.parameters())
+
+    def loss(self, tokens, targets):
+        return F.cross_entropy(self(tokens).flatten(0, 1), targets.flatten())
+
+    def forward(self, tokens):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.head(torch.relu(self.body(self.embedding(tokens))[0])).float()
+
+
+def build_model(config):
+    return Half(config)
+
+
+class Adam:
+    def __init__(self, model):
+        self.inner = torch.optim.Adam(model.parameters(), lr=0.01)
+
+    def step(self):
+        self.inner.step()
+
+    def zero_grad(self):
+        self.inner.zero_grad()
+
+
+def build_optimizer(model, ranks):
+    return Adam(model)
+
+
+def set_schedule(optimizer, step, progress):
+    pass

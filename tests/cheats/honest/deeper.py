@@ -1,0 +1,6 @@
+# ruff: noqa
+# base: template
+# set: DEPTH=3
+"""Three layers."""
+
+pass

@@ -1,0 +1,6 @@
+# ruff: noqa
+# base: template
+# set: MLP_ACTIVATION='gelu'
+"""Another activation."""
+
+pass

@@ -1,0 +1,6 @@
+# ruff: noqa
+# base: template
+# set: QK_NORM=False
+"""Queries and keys without a norm."""
+
+pass

@@ -1,0 +1,6 @@
+# ruff: noqa
+# base: template
+# set: SOFTCAP=0.0
+"""Logits without a cap."""
+
+pass

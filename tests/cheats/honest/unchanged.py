@@ -1,0 +1,6 @@
+# ruff: noqa
+# base: template
+# set:
+"""The template as it is."""
+
+pass

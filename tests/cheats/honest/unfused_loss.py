@@ -1,0 +1,6 @@
+# ruff: noqa
+# base: template
+# set: FUSED_LOSS=False
+"""Cross-entropy in separate steps."""
+
+pass

@@ -1,0 +1,6 @@
+# ruff: noqa
+# base: template
+# set: ASPECT_RATIO=32
+"""A wider model."""
+
+pass

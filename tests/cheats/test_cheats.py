@@ -1,0 +1,83 @@
+"""Every cheat is refused with its reason, and every honest candidate is scored, in every tier at hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+import pytest
+from autoresearch.trainer.v1 import trainer_pb2 as pb
+
+from tests.cheats.candidates import Candidate, read_candidates
+from tests.cheats.laboratory import BASELINE, CANARY, Laboratory
+
+TIERS = ("bubblewrap", "landlock")
+CHEATS, HONEST = read_candidates("cheats"), read_candidates("honest")
+# Run by `make test` as well; the others take minutes and run with the long tests.
+QUICK = {"read_validation_beside", "read_origin_file", "network_loopback", "write_everywhere", "fork_bomb",
+         "environment_keys", "flood_output", "future_roll"}  # fmt: skip
+
+
+def _param(candidate: Candidate, tier: str, *, quick: bool) -> Any:
+    marks = [pytest.mark.timeout(900)] + ([] if quick else [pytest.mark.long])
+    return pytest.param(candidate, tier, id=f"{candidate.name}-{tier}", marks=marks)
+
+
+CHEAT_PARAMS = [
+    _param(one, tier, quick=one.name in QUICK and (tier == "landlock" or not one.needs_template))
+    for tier in TIERS
+    for one in CHEATS
+]
+# Each honest one on one tier in turn; the nightly run takes both.
+HONEST_PARAMS = [
+    _param(one, TIERS[number % 2], quick=one.name == BASELINE) for number, one in enumerate(HONEST)
+]
+
+
+def test_the_corpus_is_as_large_as_promised() -> None:
+    assert len(CHEATS) >= 25
+    assert len(HONEST) >= 30
+
+
+@pytest.mark.parametrize(("candidate", "laboratory"), CHEAT_PARAMS, indirect=["laboratory"])
+def cheat(candidate: Candidate, laboratory: Laboratory) -> None:
+    experiment = laboratory.result(candidate.name)
+    result, expected = experiment.result, candidate.expected
+    said = f"{pb.FailureReason.Name(result.failure_reason)}: {result.failure_message}"
+    assert _outcome(experiment)[: len(expected)] == expected, said
+    assert experiment.sandbox_tier == pb.SandboxTier.Value(f"SANDBOX_TIER_{laboratory.tier.upper()}")
+    assert laboratory.outside.read_text() == "untouched"
+    assert CANARY not in laboratory.log(candidate.name)
+    assert not any(
+        laboratory.mark in " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])
+    )
+    assert laboratory.process.poll() is None
+    assert "\x1b" not in "".join(result.log_tail)
+    if expected == ["SUCCEEDED"]:
+        assert result.val_bpb == pytest.approx(laboratory.result(BASELINE).result.val_bpb, abs=1e-6)
+    else:
+        assert not result.HasField("val_bpb")
+    if "claims" in candidate.head:
+        assert result.claimed_val_bpb == float(candidate.head["claims"])
+
+
+@pytest.mark.parametrize(("candidate", "laboratory"), HONEST_PARAMS, indirect=["laboratory"])
+def honest(candidate: Candidate, laboratory: Laboratory) -> None:
+    experiment = laboratory.result(candidate.name)
+    result = experiment.result
+    said = f"{pb.FailureReason.Name(result.failure_reason)}: {result.failure_message}"
+    assert experiment.state == pb.EXPERIMENT_STATE_SUCCEEDED, said
+    assert 0.5 < result.val_bpb < 10
+    assert result.validation_hidden
+    assert all(audit.passed for audit in result.evaluation.audits)
+    assert len(result.evaluation.audits) >= 12
+
+
+def _outcome(experiment: pb.Experiment) -> list[str]:
+    """STATE for a success; FAILED REASON, or AUDIT_FAILED FINDING, or BAD_CHECKPOINT for a failure."""
+    if experiment.state == pb.EXPERIMENT_STATE_SUCCEEDED:
+        return ["SUCCEEDED"]
+    reason = pb.FailureReason.Name(experiment.result.failure_reason).removeprefix("FAILURE_REASON_")
+    if reason == "AUDIT_FAILED":
+        return [reason, experiment.result.failure_message.partition(":")[0]]
+    return [reason] if reason == "BAD_CHECKPOINT" else ["FAILED", reason]
