@@ -29,7 +29,9 @@ class EntropyServiceStub:
     """Serves random bytes together with an account of where they came from.
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.entropy.v1.EntropyService):
     INVALID_BYTE_COUNT, INVALID_SEED_COUNT, SOURCE_UNHEALTHY, POOL_SHORT, PACK_NOT_FOUND,
-    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM.
+    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM,
+    INVALID_ARGUMENT (a text field is too long or empty), STATE_NOT_WRITABLE (RESOURCE_EXHAUSTED: a draw
+    whose receipt cannot be stored is not served).
     """
 
     def __init__(self, channel):
@@ -74,7 +76,9 @@ class EntropyServiceServicer:
     """Serves random bytes together with an account of where they came from.
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.entropy.v1.EntropyService):
     INVALID_BYTE_COUNT, INVALID_SEED_COUNT, SOURCE_UNHEALTHY, POOL_SHORT, PACK_NOT_FOUND,
-    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM.
+    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM,
+    INVALID_ARGUMENT (a text field is too long or empty), STATE_NOT_WRITABLE (RESOURCE_EXHAUSTED: a draw
+    whose receipt cannot be stored is not served).
     """
 
     def DrawEntropy(self, request, context):
@@ -172,7 +176,9 @@ class EntropyService:
     """Serves random bytes together with an account of where they came from.
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.entropy.v1.EntropyService):
     INVALID_BYTE_COUNT, INVALID_SEED_COUNT, SOURCE_UNHEALTHY, POOL_SHORT, PACK_NOT_FOUND,
-    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM.
+    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM,
+    INVALID_ARGUMENT (a text field is too long or empty), STATE_NOT_WRITABLE (RESOURCE_EXHAUSTED: a draw
+    whose receipt cannot be stored is not served).
     """
 
     @staticmethod

@@ -30,7 +30,9 @@ class EntropyServiceStub:
     """Serves random bytes together with an account of where they came from.
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.entropy.v1.EntropyService):
     INVALID_BYTE_COUNT, INVALID_SEED_COUNT, SOURCE_UNHEALTHY, POOL_SHORT, PACK_NOT_FOUND,
-    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM.
+    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM,
+    INVALID_ARGUMENT (a text field is too long or empty), STATE_NOT_WRITABLE (RESOURCE_EXHAUSTED: a draw
+    whose receipt cannot be stored is not served).
     """
 
     @_typing.overload
@@ -67,7 +69,9 @@ class EntropyServiceAsyncStub(EntropyServiceStub):
     """Serves random bytes together with an account of where they came from.
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.entropy.v1.EntropyService):
     INVALID_BYTE_COUNT, INVALID_SEED_COUNT, SOURCE_UNHEALTHY, POOL_SHORT, PACK_NOT_FOUND,
-    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM.
+    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM,
+    INVALID_ARGUMENT (a text field is too long or empty), STATE_NOT_WRITABLE (RESOURCE_EXHAUSTED: a draw
+    whose receipt cannot be stored is not served).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -100,7 +104,9 @@ class EntropyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Serves random bytes together with an account of where they came from.
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.entropy.v1.EntropyService):
     INVALID_BYTE_COUNT, INVALID_SEED_COUNT, SOURCE_UNHEALTHY, POOL_SHORT, PACK_NOT_FOUND,
-    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM.
+    PACK_SESSION_MISMATCH, SEED_OUT_OF_ORDER, INVALID_RECEIPT, UNSPECIFIED_ENUM,
+    INVALID_ARGUMENT (a text field is too long or empty), STATE_NOT_WRITABLE (RESOURCE_EXHAUSTED: a draw
+    whose receipt cannot be stored is not served).
     """
 
     @_abc_1.abstractmethod
