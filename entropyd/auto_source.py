@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Self
 
@@ -35,7 +36,9 @@ class AutoSource:
             raise SourceUnavailableError("no RTL-SDR dongle is plugged in", cause="no-device")
         if importlib.util.find_spec("rtlsdr") is None:
             raise SourceUnavailableError(
-                'pyrtlsdr is not installed: pip install "autoresearch-stack[rtlsdr]"', cause="library-missing"
+                'pyrtlsdr is not installed: pip install "autoresearch-stack[rtlsdr]"',
+                cause="library-missing",
+                retry_after=60.0,
             )
         await self._source.__aenter__()
         return self
@@ -50,7 +53,8 @@ class AutoSource:
 def is_plugged_in(usb_devices: Path) -> bool | None:
     """Whether a known dongle is on the bus; None where the system does not tell."""
     if not usb_devices.is_dir():
-        return None
+        is_linux_without_usb = usb_devices == USB_DEVICES and sys.platform == "linux"
+        return False if is_linux_without_usb else None
     return any(
         (_read(device / "idVendor"), _read(device / "idProduct")) in _RTL2832_IDS
         for device in usb_devices.iterdir()

@@ -85,7 +85,10 @@ class RtlSdrSource:
             ) from error
         if frame.kind == ERROR:
             fault: dict[str, Any] = json.loads(frame.payload)
-            raise SourceUnavailableError(str(fault["message"]), cause=str(fault["cause"]))
+            cause = str(fault["cause"])
+            # Each try starts a process: a dongle may be plugged in soon, a library is installed rarely.
+            retry_after = {"no-device": 3.0, "library-missing": 60.0, "library-too-old": 60.0}.get(cause)
+            raise SourceUnavailableError(str(fault["message"]), cause=cause, retry_after=retry_after)
         return frame
 
     async def _kill(self) -> None:

@@ -63,6 +63,8 @@ class EntropydSettings(DaemonSettings):
     """First pause before a failed source is opened again; doubles up to --reopen-most-seconds."""
     reopen_most_seconds: float = Field(default=1.0, gt=0)
     """Longest pause before a failed source is opened again."""
+    absent_most_seconds: float = Field(default=60.0, gt=0)
+    """Longest pause before a dongle or library that is not there is looked for again."""
     permanent_seconds: float = Field(default=30.0, gt=0)
     """Pause after a failure at the level of 2^-60."""
 
@@ -82,6 +84,7 @@ class EntropydSettings(DaemonSettings):
             stall=self.stall_seconds,
             reopen=self.reopen_seconds,
             reopen_most=self.reopen_most_seconds,
+            absent_most=self.absent_most_seconds,
             permanent=self.permanent_seconds,
         )
 

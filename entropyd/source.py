@@ -63,12 +63,13 @@ class RemoteStatement:
 class SourceUnavailableError(UnavailableError):
     """The source gives nothing now. `cause` is a documented name: library-missing, library-too-old,
     no-device, no-permission, busy, unplugged, read-error, stalled, crashed, refused, ended, not-rtl-tcp,
-    bad-answer; or the name of the health test that failed for good."""
+    bad-answer; or the name of the health test that failed for good. `retry_after`, in seconds, is set
+    where trying again is costly and soon in vain."""
 
     default_reason = "SOURCE_UNHEALTHY"
 
-    def __init__(self, message: str, *, cause: str) -> None:
-        super().__init__(message, metadata={"test": cause})
+    def __init__(self, message: str, *, cause: str, retry_after: float | None = None) -> None:
+        super().__init__(message, metadata={"test": cause}, retry_after=retry_after)
         self.cause = cause
 
 

@@ -26,13 +26,15 @@ _ABSENT_CAUSES = frozenset({"no-device", "library-missing", "library-too-old"})
 @dataclass(frozen=True)
 class Timers:
     """Seconds. settle: samples after opening that are thrown away. stall: silence that counts as death.
-    reopen, reopen_most: first and longest pause before opening again. permanent: pause after a failure
-    that must not be forgiven."""
+    reopen, reopen_most: first and longest pause before opening again. absent_most: longest pause that a
+    source may ask for where there is nothing to open. permanent: pause after a failure that must not be
+    forgiven."""
 
     settle: float = 1.0
     stall: float = 2.0
     reopen: float = 0.25
     reopen_most: float = 1.0
+    absent_most: float = 60.0
     permanent: float = 30.0
 
 
@@ -69,6 +71,8 @@ class Station:
             except SourceUnavailableError as error:
                 absent = error.cause in _ABSENT_CAUSES
                 self._withdraw(HealthState.ABSENT if absent else HealthState.FAILED, error.cause, str(error))
+                if error.retry_after is not None:
+                    self._pause = max(self._pause, min(error.retry_after, self._timers.absent_most))
             except Exception as error:
                 log.exception("the source failed in an unexpected way")
                 self._withdraw(HealthState.FAILED, "defect", f"a defect in entropyd: {type(error).__name__}")

@@ -24,7 +24,7 @@ def make_bus(folder: Path, vendor: str, product: str) -> Path:
 def test_the_bus_tells_of_dongles_only(tmp_path: Path) -> None:
     assert is_plugged_in(make_bus(tmp_path / "a", "0BDA", "2838")) is True
     assert is_plugged_in(make_bus(tmp_path / "b", "0bda", "8153")) is False
-    assert is_plugged_in(tmp_path / "nowhere") is None
+    assert is_plugged_in(tmp_path / "nowhere") is None  # a system that does not list them
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -21,10 +22,12 @@ from entropyd.rtlsdr_source import RtlSdrSource
 from entropyd.source import SourceUnavailableError
 from entropyd.station import Timers
 from entropyd.tuning import Tuning
+from services.addresses import parse_address
 from tests.entropyd.conftest import FakeDongle
+from tests.entropyd.http_side import ask
 from tests.entropyd.test_station import running, until, until_radio
 
-SHORT = Timers(settle=0.0, stall=0.5, reopen=0.05, reopen_most=0.2, permanent=0.3)
+SHORT = Timers(settle=0.0, stall=0.5, reopen=0.05, reopen_most=0.2, absent_most=0.3, permanent=0.3)
 
 
 @pytest.fixture
@@ -209,3 +212,54 @@ async def wait_for_port(port: int) -> None:
             writer.close()
             await asyncio.sleep(0.3)  # the server has to notice
             return
+
+
+@pytest.mark.long
+async def test_the_service_answers_through_every_fault_and_never_mislabels(
+    dongle: FakeDongle, daemon, tmp_path: Path
+) -> None:
+    """Each label agrees with the state at that moment, and `os` bytes are never called radio."""
+    pytest.importorskip("rtlsdr", reason="the extra rtlsdr is not installed")
+    arguments = ["--source", "rtlsdr:", "--rtlsdr-library", str(dongle.library.parent)]
+    arguments += ["--settle-seconds", "0", "--stall-seconds", "0.5", "--absent-most-seconds", "0.3"]
+    arguments += ["--permanent-seconds", "0.3", "--state", str(tmp_path / "state")]
+    answers: list[tuple[float, dict[str, object]]] = []
+    with daemon(*arguments, environment=dongle.environment) as running:
+        address = parse_address(running.http)
+
+        async def poll(done: asyncio.Event) -> None:
+            while not done.is_set():
+                started = time.monotonic()
+                answer = await ask(address, "/api/entropy?bytes=8", version="1.0", timeout=5)
+                assert answer.status == 200
+                answers.append((time.monotonic() - started, json.loads(answer.body)))
+                await asyncio.sleep(0.01)
+
+        done = asyncio.Event()
+        polling = asyncio.create_task(poll(done))
+        try:
+            for mode in ["absent", "stall", "segv", "repeat", "eio", "counter"]:
+                dongle.set("ok")
+                await wait_for_label(answers, "radio")
+                dongle.set(mode)
+                await wait_for_label(answers, "os")
+        finally:
+            done.set()
+            await polling
+    radio = [body for _, body in answers if body["source"] == "radio"]
+    assert radio
+    assert {body["health"] for body in radio} <= {"healthy", "degraded"}
+    assert all(body["claimed_min_entropy_bits"] == 8.0 * int(str(body["bytes_returned"])) for body in radio)
+    rest = [body for _, body in answers if body["source"] != "radio"]
+    assert {body["source"] for body in rest} == {"os"}
+    assert {body["claimed_min_entropy_bits"] for body in rest} == {0.0}
+    taken = sorted(seconds for seconds, _ in answers)
+    print(f"{len(taken)} answers, p99 {1000 * taken[int(0.99 * len(taken))]:.0f} ms")
+    assert "Traceback" not in running.log.read_text()
+
+
+async def wait_for_label(answers: list[tuple[float, dict[str, object]]], source: str) -> None:
+    async with asyncio.timeout(30):
+        seen = len(answers)
+        while not any(body["source"] == source for _, body in answers[seen:]):
+            await asyncio.sleep(0.02)

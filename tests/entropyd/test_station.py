@@ -29,7 +29,7 @@ from tests.entropyd.conftest import FakeDongle
 from tests.entropyd.rtl_tcp_emulator import binomial_noise, rtl_tcp_emulator
 from tests.entropyd.test_dispenser import make_dispenser
 
-FAST = Timers(settle=0.0, stall=1.0, reopen=0.02, reopen_most=0.1, permanent=0.2)
+FAST = Timers(settle=0.0, stall=1.0, reopen=0.02, reopen_most=0.1, absent_most=0.2, permanent=0.2)
 
 
 @asynccontextmanager
