@@ -126,3 +126,17 @@ def test_windows_follow_the_pattern_and_the_last_layer_is_full(tmp_path: Path) -
 def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ContractError, match=words):
         make_model(tmp_path, **changes)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("changes", [SWITCHES[2], SWITCHES[3], SWITCHES[5]])
+def test_forward_and_loss_compile_into_one_graph(tmp_path: Path, changes: dict[str, Any]) -> None:
+    model = make_model(tmp_path, **changes)
+    given = tokens()
+    expected = model.loss(given, given)
+    model.body = torch.compile(model.body, backend="aot_eager", fullgraph=True, dynamic=False)
+    compiled = model.loss(given, given)
+    compiled.backward()
+    assert torch.allclose(compiled, expected, atol=1e-5)
+    with torch.inference_mode():
+        assert model(given).shape == (2, 64, 512)
