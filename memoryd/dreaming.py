@@ -109,6 +109,7 @@ class Dreaming:
     async def _cycle_at_rest(
         self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]
     ) -> DreamReport:
+        await self._log.recover()  # of a dream that a full disk stopped half way
         terms = await self._keystone_terms()
         mirror = self._store.mirror
         given = _Snapshot(

@@ -81,7 +81,10 @@ async def open_engine(
     recalling = Recalling(store, embedder)
     dreaming = Dreaming(store, recalling, settings=settings.dream)
     await recalling.load()
-    await dreaming.load()
+    try:
+        await dreaming.load()
+    except (FailedPreconditionError, ResourceExhaustedError) as error:
+        store.warnings["dream"] = f"an interrupted dream could not be finished: {error}"
     clock = Clock(
         store,
         dreaming,
