@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from services.errors import FailedPreconditionError
 from trainer.executor import (
     Capabilities,
     DeviceInfo,
@@ -65,6 +66,11 @@ class ScriptedExecutor:
         return Capabilities(devices, (Tier.NONE,), Tier.NONE, warnings=(warning,))
 
     async def check(self, request: ExperimentRequest) -> str:
+        if request.device_class not in ("", "cpu"):
+            raise FailedPreconditionError(
+                f"device_class {request.device_class!r} is not here; this trainer has cpu",
+                reason="DEVICE_CLASS_MISMATCH",
+            )
         return request.data_hash or "scripted"
 
     async def run(self, job: Job) -> AsyncIterator[RunEvent]:
