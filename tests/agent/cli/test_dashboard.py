@@ -165,10 +165,10 @@ class LongSession(ScriptedAgent):
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 async def test_the_page_in_a_real_browser() -> None:
     """A thousand proposals painted, a new one shown, a broken link healed, and no text run as a script."""
-    from playwright.async_api import async_playwright
-
+    playwright_api = pytest.importorskip("playwright.async_api")
+    expect, patience = playwright_api.expect, 30_000
     agent = LongSession()
-    async with async_playwright() as playwright:
+    async with playwright_api.async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
         )
@@ -176,30 +176,32 @@ async def test_the_page_in_a_real_browser() -> None:
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("dialog", lambda dialog: problems.append(dialog.message))
+        rows, state = page.locator("#proposals tr"), page.locator("#state")
         async with serve_page(agent) as url:
             port = int(url.rpartition(":")[2])
             began = time.monotonic()
             await page.goto(url)
-            await page.wait_for_function("document.querySelectorAll('#proposals tr').length === 1000")
+            await expect(rows).to_have_count(1000, timeout=patience)
             first_paint = time.monotonic() - began
-            assert await page.locator("#chart circle").count() == 1000
-            assert await page.locator("#state").inner_text() == "running"
-            assert await page.locator("#cards").inner_text() != ""
+            await expect(page.locator("#chart circle")).to_have_count(1000)
+            await expect(state).to_have_text("running")
+            await expect(page.locator("#cards")).to_contain_text("noise")
+            await expect(page.locator("#proposals img")).to_have_count(0)
 
             news = kept()
             news.number, news.description = 1000, "newest"
             began = time.monotonic()
             await agent.publish(pb.WatchSessionResponse(sequence=1, proposal=news))
-            await page.wait_for_function("document.querySelectorAll('#proposals tr').length === 1001")
+            await expect(rows).to_have_count(1001, timeout=patience)
             update = time.monotonic() - began
         # The server is gone: the page says so, comes back by itself, and misses nothing.
-        await page.wait_for_function("document.querySelector('#state').textContent === 'connection lost'")
+        await expect(state).to_have_text("connection lost", timeout=patience)
         await agent.publish(pb.WatchSessionResponse(sequence=2, message="said while the link was broken"))
         async with serve_page(agent, port):
-            await page.wait_for_function(
-                "document.querySelector('#messages').textContent.includes('while the link was broken')"
+            await expect(page.locator("#messages")).to_have_text(
+                "said while the link was broken", timeout=patience
             )
-            await page.wait_for_function("document.querySelector('#state').textContent === 'running'")
+            await expect(state).to_have_text("running", timeout=patience)
         await browser.close()
     assert problems == []
     print(f"first paint of 1,000 proposals {first_paint:.2f} s, update {update:.2f} s")
