@@ -59,3 +59,7 @@ env-dev:
 
 clean:  ## remove the environment and caches (never a lab or data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache build dist
+
+.PHONY: compose-test
+compose-test: env-dev  ## build the images and exercise the compose stack (needs a Docker engine)
+	$(BIN)/python -m tests.compose.live --report docs/compose-test.txt $(ARGS)
