@@ -32,14 +32,14 @@ class Drafting:
     def __init__(self, ledger: Ledger, session_id: str) -> None:
         self._ledger = ledger
         self._session_id = session_id
-        self._tried: dict[int, Tried] = {}
+        self._tried: dict[str, Tried] = {}
 
     def find_repeat(self, source: str) -> Repeat | None:
         """The earlier proposal that a file repeats. What was refused without a run does not count."""
         session = self._ledger.session(self._session_id)
-        changed_code = source_edits_code(self._ledger.text(session.tip_source_hash), source)
-        candidate = describe_tried(-1, source, readable_block(source), changed_code)
-        return find_repeat(candidate, self._known())
+        with_shape = source_edits_code(self._ledger.text(session.tip_source_hash), source)
+        candidate = self._describe(-1, source, with_shape)
+        return find_repeat(candidate, self._known(with_shape))
 
     def admit(self, number: int, draft: Draft, spent: Spent) -> ProposalRecord:
         """Writes a draft down as PROPOSED, or as refused when it is a repeat or no change at all."""
@@ -114,14 +114,20 @@ class Drafting:
         kept = [item.number for item in self._ledger.proposals.all(self._session_id) if item.is_commit]
         return max(kept, default=0)
 
-    def _known(self) -> list[Tried]:
-        for item in self._ledger.proposals.all(self._session_id):
-            if item.number not in self._tried and item.verdict is not Verdict.REFUSED:
-                source = self._ledger.text(item.source_hash)
-                self._tried[item.number] = describe_tried(
-                    item.number, source, item.hyperparameters, item.edits_code
-                )
-        return [self._tried[number] for number in sorted(self._tried)]
+    def _known(self, with_shape: bool) -> list[Tried]:
+        return [
+            self._describe(item.number, self._ledger.text(item.source_hash), with_shape)
+            for item in self._ledger.proposals.all(self._session_id)
+            if item.verdict is not Verdict.REFUSED
+        ]
+
+    def _describe(self, number: int, source: str, with_shape: bool) -> Tried:
+        """Computed once for each program: it takes some ten milliseconds."""
+        known = self._tried.get(source)
+        if known is None or (with_shape and not known.shape):
+            known = describe_tried(number, source, readable_block(source), with_shape=with_shape)
+            self._tried[source] = known
+        return replace(known, number=number)
 
 
 def as_trial(proposal: ProposalRecord) -> Trial:

@@ -17,7 +17,7 @@ class Tried:
     """A program that was measured, or is being measured, under a number.
 
     Hashes: `fingerprint` of the whole program, `rest` without the hyperparameters' values, `shape` without
-    the names that the program made up.
+    the names that the program made up (empty where nobody asked for it: it costs the most).
     """
 
     number: int
@@ -25,7 +25,6 @@ class Tried:
     rest: str
     shape: str
     hyperparameters: Mapping[str, object]
-    edits_code: bool
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,20 @@ class Repeat:
 
 
 def describe_tried(
-    number: int, source: str, hyperparameters: Mapping[str, object], edits_code: bool
+    number: int, source: str, hyperparameters: Mapping[str, object], *, with_shape: bool
 ) -> Tried:
-    """What `find_repeat` needs of a program. Comments, layout and docstrings do not count; a file that does
-    not parse counts by its text."""
+    """What `find_repeat` needs of a program; its shape is compared for edits of code.
+
+    Comments, layout and docstrings do not count; a file that does not parse counts by its text.
+    """
     tree = _parse(source)
     if tree is None:
         text = _hash(source)
-        return Tried(number, text, text, text, hyperparameters, edits_code)
-    whole = _hash(ast.dump(tree))
-    shape = _hash(ast.dump(_without_names(tree)))
-    rest = _hash(ast.dump(_without_values(_parse(source) or tree, hyperparameters)))
-    return Tried(number, whole, rest, shape, hyperparameters, edits_code)
+        return Tried(number, text, text, text, hyperparameters)
+    values = _take_values(tree, hyperparameters)
+    rest = ast.dump(tree)
+    shape = _hash(values + ast.dump(_without_names(tree))) if with_shape else ""
+    return Tried(number, _hash(values + rest), _hash(rest), shape, hyperparameters)
 
 
 def find_repeat(candidate: Tried, tried: Sequence[Tried]) -> Repeat | None:
@@ -59,10 +60,9 @@ def find_repeat(candidate: Tried, tried: Sequence[Tried]) -> Repeat | None:
     for other in tried:
         if other.rest == candidate.rest and _near(candidate.hyperparameters, other.hyperparameters):
             return Repeat(other.number, f"the same code, every value within {NEAR_RATIO:.0%}")
-    if candidate.edits_code:
-        for other in tried:
-            if other.shape == candidate.shape:
-                return Repeat(other.number, "the same code but for names and wording")
+    for other in tried:
+        if candidate.shape and other.shape == candidate.shape:
+            return Repeat(other.number, "the same code but for names and wording")
     return None
 
 
@@ -107,13 +107,16 @@ def _without_names(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def _without_values(tree: ast.Module, names: Iterable[str]) -> ast.Module:
+def _take_values(tree: ast.Module, names: Iterable[str]) -> str:
+    """Empties the named top-level assignments; returns what stood there."""
     wanted = set(names)
+    taken = []
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else None
         if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and target.id in wanted:
+            taken.append(ast.dump(node.value))
             node.value = ast.Constant(None)
-    return tree
+    return "\n".join(taken)
 
 
 def _loads(node: ast.Name) -> bool:

@@ -21,8 +21,8 @@ def scale(value):
 '''
 
 
-def tried(number: int, source: str, edits_code: bool = False) -> Tried:
-    return describe_tried(number, source, readable_block(source), edits_code)
+def tried(number: int, source: str, with_shape: bool = False) -> Tried:
+    return describe_tried(number, source, readable_block(source), with_shape=with_shape)
 
 
 @pytest.mark.parametrize(
