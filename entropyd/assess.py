@@ -24,7 +24,7 @@ from entropyd.gathering import gather_restarts, gather_samples
 from entropyd.nist_tool import compare_with_ours, nist_results, run_nist_tool
 from entropyd.restart_check import check_restarts
 from entropyd.site_report import SiteReport, credit_for, write_report
-from entropyd.source import EntropySource
+from entropyd.source import EntropySource, SourceUnavailableError
 from entropyd.sources import source_opener
 from entropyd.state_store import StateStore
 from entropyd.status import installed_version
@@ -102,7 +102,7 @@ async def assess(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 0 for a report that allows more credit, 1 for one that does not."""
+    """Exit code 0 for a report that allows more credit, 1 for one that does not or where none was made."""
     parser = argparse.ArgumentParser(prog="entropyd assess", description=__doc__)
     parser.add_argument("--source", required=True, help="rtlsdr:[SERIAL], rtl_tcp://HOST:PORT or file:PATH")
     parser.add_argument("--state", type=Path, required=True, help="state folder of the daemon")
@@ -134,19 +134,23 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(text + "\n")
 
     with StateStore(options.state) as store:
-        report = asyncio.run(
-            assess(
-                source_opener(options.source, tuning),
-                source_opener(options.source, replace(tuning, chunk_bytes=RESTART_CHUNK)),
-                tuning,
-                sample_count=options.samples,
-                rows=options.restarts,
-                columns=options.restart_samples,
-                settle_seconds=options.settle_seconds,
-                say=say,
-                raw_file=options.raw_file,
+        try:
+            report = asyncio.run(
+                assess(
+                    source_opener(options.source, tuning),
+                    source_opener(options.source, replace(tuning, chunk_bytes=RESTART_CHUNK)),
+                    tuning,
+                    sample_count=options.samples,
+                    rows=options.restarts,
+                    columns=options.restart_samples,
+                    settle_seconds=options.settle_seconds,
+                    say=say,
+                    raw_file=options.raw_file,
+                )
             )
-        )
+        except SourceUnavailableError as error:
+            say(f"error: {error} ({error.cause})")
+            return 1
         path = write_report(report, store.private_key, options.state)
     show(report, path, options.json)
     return 1 if report.problems else 0

@@ -84,6 +84,7 @@ async def serve(settings: EntropydSettings) -> None:
             registry=registry,
             http_open=settings.http_open,
             is_open_path=is_compatible_path,
+            health=lambda: {"status": "ok", "source_health": dispenser.health.current.state.value},
         )
         grpc = GrpcServer(
             parse_address(settings.listen, name="--listen"),

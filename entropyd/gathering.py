@@ -29,8 +29,13 @@ async def gather_samples(
         pipeline = Pipeline(source.description, bytes(32))
         opened_at = time.monotonic()
         while gathered < count:
-            async with asyncio.timeout(STALL_SECONDS):
-                chunk = await source.read()
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    chunk = await source.read()
+            except TimeoutError as error:
+                raise SourceUnavailableError(
+                    f"{source.description.detail}: no samples for {STALL_SECONDS:g} s", cause="stalled"
+                ) from error
             if time.monotonic() - opened_at < settle_seconds:
                 continue
             report = await asyncio.to_thread(pipeline.process, chunk)

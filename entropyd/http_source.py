@@ -132,6 +132,10 @@ def check_http_url(url: str) -> str:
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
+    if usable and parts.username is not None:
+        raise ConfigurationError(
+            "--source: credentials do not belong into a URL; use --source-token-file for the bearer token"
+        )
     if not usable:
         raise ConfigurationError(f"--source: {url!r} is not http://HOST:PORT")
     return url

@@ -43,7 +43,7 @@ class StoredPack:
 class StateStore(AbstractContextManager["StateStore"]):
     """Opens or makes `folder`. Seed packs are on the disk when a call returns; of the receipts a power
     cut may lose the last ones, a killed process loses none. Raises ConfigurationError when the folder
-    cannot be used or was written by a newer version."""
+    cannot be used, is in use, or was written by a newer version."""
 
     def __init__(self, folder: Path, *, keep_receipts: int = 1_000_000) -> None:
         self._keep_receipts = keep_receipts
@@ -53,11 +53,15 @@ class StateStore(AbstractContextManager["StateStore"]):
             self.private_key = _read_or_make_key(folder / "signing.key")
             path = folder / "entropyd.db"
             new = not path.exists()
-            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=1.0)
             if new:
                 path.chmod(0o600)
+            self._database.execute("PRAGMA locking_mode=EXCLUSIVE")  # two writers would fork the chain
             self._database.execute("PRAGMA journal_mode=WAL")
             self._set_up(path)
+        except sqlite3.OperationalError as error:
+            why = "another entropyd uses it" if "locked" in str(error) else str(error)
+            raise ConfigurationError(f"--state: cannot use {str(folder)!r}: {why}") from error
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"--state: cannot use {str(folder)!r}: {error}") from error
         row = self._database.execute("SELECT max(number) FROM receipt").fetchone()

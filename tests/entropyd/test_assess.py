@@ -123,6 +123,15 @@ def test_only_raw_samples_can_be_assessed(tmp_path: Path, source: str) -> None:
         assess(["--source", "file:x", "--state", str(tmp_path), "--samples", "5"])
 
 
+def test_a_receiver_that_is_not_there_is_one_line(tmp_path: Path, capsys) -> None:
+    assert assess(["--source", "rtl_tcp://127.0.0.1:9", "--state", str(tmp_path)]) == 1
+    assert "error: rtl_tcp://127.0.0.1:9 cannot be reached" in capsys.readouterr().err
+    capture = write_capture(tmp_path / "c.iq", 1)
+    assert assess(["--source", f"file:{capture}?once", "--state", str(tmp_path)]) == 1
+    assert "has ended (ended)" in capsys.readouterr().err
+    assert not (tmp_path / "site-report.json").exists()
+
+
 def signed_report(folder: Path, **changes: object) -> bytes:
     from entropyd.site_report import SiteReport, write_report
 

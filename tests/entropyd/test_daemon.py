@@ -58,6 +58,7 @@ def run_and_fail(*arguments: str, environment: dict[str, str] | None = None) -> 
         (["--source", "rtl_tcp://host:port"], "port in 'host:port'"),
         (["--source", "http://"], "is not http://HOST:PORT"),
         (["--source", "http://host:99999"], "is not http://HOST:PORT"),
+        (["--source", "http://user:secret@host"], "--source-token-file"),
         (["--frequency", "12"], "--frequency"),
         (["--chunk-bytes", "40000"], "--chunk-bytes"),
         (["--http-policy", "maybe"], "--http-policy"),

@@ -177,6 +177,8 @@ def test_a_damaged_or_newer_state_folder_is_refused(tmp_path: Path) -> None:
         store._database.execute("PRAGMA user_version=99")
     with pytest.raises(ConfigurationError, match="newer version"):
         StateStore(tmp_path / "b")
+    with StateStore(tmp_path / "c"), pytest.raises(ConfigurationError, match="another entropyd uses it"):
+        StateStore(tmp_path / "c")
     mode = (tmp_path / "b" / "signing.key").stat().st_mode
     assert mode & 0o077 == 0
 
