@@ -36,7 +36,8 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Report:
-    """The evaluator's answer. finding is the first audit that failed; message says more, in one line."""
+    """The evaluator's answer. finding is the first audit that failed; message says more, in one line.
+    forward_cpu_seconds is what the candidate used to answer all that was scored (0: unknown)."""
 
     val_bpb: float | None
     val_bpb_legacy: float | None
@@ -46,6 +47,7 @@ class Report:
     finding: Finding | None = None
     message: str = ""
     candidate_reason: str = ""
+    forward_cpu_seconds: float = 0.0
 
     def to_json(self) -> str:
         return json.dumps({"type": "report", **asdict(self)})
@@ -67,7 +69,7 @@ class Evaluator:
         self._random = np.random.default_rng(job.audit_seed)
         self._tally = Tally()
         self._audits: list[Audit] = []
-        self._scoring_seconds = self._audit_seconds = 0.0
+        self._scoring_seconds = self._audit_seconds = self._forward_cpu = 0.0
 
     def run(self) -> Report:
         """Never raises for what a candidate does: its failures are findings."""
@@ -88,9 +90,10 @@ class Evaluator:
 
     def _examine(self, first: CandidateServer, second: CandidateServer) -> None:
         self._check_vocabulary(first.wait_ready())
-        began = time.monotonic()
+        began, cpu_began = time.monotonic(), first.cpu_seconds()
         nats = np.concatenate(list(self._score(first)))
         self._scoring_seconds = time.monotonic() - began
+        self._forward_cpu = first.cpu_seconds() - cpu_began
         if not np.isfinite(nats).all():
             self._audits.append(Audit("finite", False, finding=Finding.NOT_FINITE))
             return
@@ -170,6 +173,7 @@ class Evaluator:
             nats_per_token=tally.nats / max(tally.tokens, 1),
             finding=failed.finding if failed is not None else None,
             message=message,
+            forward_cpu_seconds=self._forward_cpu,
         )
 
     def _refuse(self, finding: Finding, message: str, reason: str) -> Report:

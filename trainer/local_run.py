@@ -14,7 +14,7 @@ from trainer.evaluation_run import EvaluationRun
 from trainer.executor import EndEvent, Job, LogEvent, MetricEvent, PhaseEvent, RunEvent
 from trainer.experiment import Audit, Evaluation, Failure, Finding, Result, State, Tier
 from trainer.run_folder import RunFolder
-from trainer.run_rules import check_training
+from trainer.run_rules import check_training, check_work
 from trainer.training_run import Trained, TrainingRun
 
 
@@ -109,11 +109,17 @@ class LocalRun:
         if report is None:
             failure, message = problem
             return replace(result, failure=failure, failure_message=message)
+        if self._job.devices[0].kind == "cpu":
+            scored = report.evaluation.token_count
+            audits = [*audits, check_work(trained.record, report.forward_cpu_seconds, scored)]
         evaluation = replace(report.evaluation, audits=(*audits, *report.evaluation.audits))
         result = replace(result, evaluation=evaluation, tokenizer_hash=report.tokenizer_hash)
         if report.finding is not None:
             failed = Audit("", False, finding=report.finding)
             return _refused(result, failed, evaluation, report.message)
+        if failed_work := next((audit for audit in audits if not audit.passed), None):
+            message = "the steps that it reports take more computing than the run did"
+            return _refused(result, failed_work, evaluation, message)
         return replace(result, val_bpb=report.val_bpb, val_bpb_legacy=report.val_bpb_legacy)
 
     def _describe(self, trained: Trained) -> Result:

@@ -31,6 +31,7 @@ LIMIT_MESSAGES = {
     "files": "the run made more files than its cap",
     "output": "the run printed more than its cap",
 }
+CPU_CLOCK_SECONDS = 0.05  # the kernel counts CPU time in ticks of 10 ms, several processes each
 _VIOLATION = re.compile(
     r"PermissionError|Operation not permitted|Permission denied|Read-only file system|Network is unreachable"
     r"|name resolution|Name or service not known|Cannot assign requested address"
@@ -128,6 +129,14 @@ def check_training(record: TrainingRecord, facts: dict[str, object], budget: Bud
     if budget.kind == "tokens":
         audits.append(_audit("budget", record.tokens <= budget.amount, Finding.BUDGET_EXCEEDED))
     return audits
+
+
+def check_work(record: TrainingRecord, forward_cpu_seconds: float, scored_tokens: int) -> Audit:
+    """Whether training took the CPU time that it must have: a step costs three forward passes or more, so
+    half of one is far below what any honest run needs."""
+    used = record.cpu_at_end - record.cpu_before_start
+    needed = 0.5 * forward_cpu_seconds * record.tokens / max(scored_tokens, 1)
+    return _audit("work", used + CPU_CLOCK_SECONDS >= needed, Finding.UNTRAINED)
 
 
 def _audit(name: str, passed: bool, finding: Finding) -> Audit:

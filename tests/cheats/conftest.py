@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,30 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Laboratories:
+    """Opens the laboratory of a tier when it is first asked for."""
+
+    def __init__(self, stack: ExitStack, open_one: Callable[[str], Laboratory]) -> None:
+        self._stack, self._open_one = stack, open_one
+        self._opened: dict[str, Laboratory] = {}
+        self._usable = [one.value.lower() for one in choose_tier("auto").usable]
+
+    def of(self, tier: str) -> Laboratory:
+        if tier not in self._usable:
+            pytest.skip(f"the tier {tier} does not work on this machine")
+        if tier not in self._opened:
+            self._opened[tier] = self._stack.enter_context(self._open_one(tier))
+        return self._opened[tier]
+
+
 @pytest.fixture(scope="session")
-def laboratory(
+def laboratories(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_data: Path
-) -> Iterator[Laboratory]:
-    tier = request.param
-    usable = [one.value.lower() for one in choose_tier("auto").usable]
-    if tier not in usable:
-        pytest.skip(f"the tier {tier} does not work on this machine")
-    names = [item.callspec.params["candidate"].name for item in request.session.items if _belongs(item, tier)]
-    folder = tmp_path_factory.mktemp(tier)
-    with Laboratory(tier, folder, tiny_data, sorted(set(names))) as laboratory:
-        yield laboratory
+) -> Iterator[Laboratories]:
+    def open_one(tier: str) -> Laboratory:
+        params = [getattr(getattr(item, "callspec", None), "params", {}) for item in request.session.items]
+        names = [one["candidate"].name for one in params if one.get("tier") == tier]
+        return Laboratory(tier, tmp_path_factory.mktemp(tier), tiny_data, names)
 
-
-def _belongs(item: pytest.Item, tier: str) -> bool:
-    params = getattr(getattr(item, "callspec", None), "params", {})
-    return params.get("laboratory") == tier and "candidate" in params
+    with ExitStack() as stack:
+        yield Laboratories(stack, open_one)

@@ -9,7 +9,8 @@ import pytest
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
 from tests.cheats.candidates import Candidate, read_candidates
-from tests.cheats.laboratory import BASELINE, CANARY, Laboratory
+from tests.cheats.conftest import Laboratories
+from tests.cheats.laboratory import BASELINE, CANARY
 
 TIERS = ("bubblewrap", "landlock")
 CHEATS, HONEST = read_candidates("cheats"), read_candidates("honest")
@@ -39,8 +40,9 @@ def test_the_corpus_is_as_large_as_promised() -> None:
     assert len(HONEST) >= 30
 
 
-@pytest.mark.parametrize(("candidate", "laboratory"), CHEAT_PARAMS, indirect=["laboratory"])
-def cheat(candidate: Candidate, laboratory: Laboratory) -> None:
+@pytest.mark.parametrize(("candidate", "tier"), CHEAT_PARAMS)
+def cheat(candidate: Candidate, tier: str, laboratories: Laboratories) -> None:
+    laboratory = laboratories.of(tier)
     experiment = laboratory.result(candidate.name)
     result, expected = experiment.result, candidate.expected
     said = f"{pb.FailureReason.Name(result.failure_reason)}: {result.failure_message}"
@@ -61,8 +63,9 @@ def cheat(candidate: Candidate, laboratory: Laboratory) -> None:
         assert result.claimed_val_bpb == float(candidate.head["claims"])
 
 
-@pytest.mark.parametrize(("candidate", "laboratory"), HONEST_PARAMS, indirect=["laboratory"])
-def honest(candidate: Candidate, laboratory: Laboratory) -> None:
+@pytest.mark.parametrize(("candidate", "tier"), HONEST_PARAMS)
+def honest(candidate: Candidate, tier: str, laboratories: Laboratories) -> None:
+    laboratory = laboratories.of(tier)
     experiment = laboratory.result(candidate.name)
     result = experiment.result
     said = f"{pb.FailureReason.Name(result.failure_reason)}: {result.failure_message}"

@@ -19,6 +19,7 @@ from trainer.harness.logit_channel import LogitClient, logits_offset, memory_byt
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.launch import has_supervisor, supervisor_command, supervisor_environment
 from trainer.sandbox.plan import Limits, Plan
+from trainer.sandbox.usage import cpu_seconds
 
 FILE_LIMIT = 1 << 30
 
@@ -80,6 +81,10 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
         out = np.empty((*tokens.shape, self._vocabulary), dtype=np.float32)
         self._answering().logits(tokens.astype(np.int32), out)
         return out
+
+    def cpu_seconds(self) -> float:
+        """CPU time that the instance has used; 0 where that cannot be told."""
+        return cpu_seconds(self._process.pid) if self._process is not None and has_supervisor() else 0.0
 
     def _answering(self) -> LogitClient:
         assert self._client is not None
