@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import sys
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from trainer.run_events import TrainingRecord
 from trainer.run_folder import RunFolder
 from trainer.run_output import OutputCollector
 from trainer.run_rules import LIMIT_MESSAGES
-from trainer.sandbox.candidate_plan import candidate_environment
+from trainer.sandbox.candidate_plan import trusted_environment
 from trainer.sandbox.launch import Ending
 from trainer.sandbox.plan import Limits, Plan
 from trainer.supervised import SupervisedProcess
@@ -109,10 +108,10 @@ class EvaluationRun:
     def _plan(self, job_path: str) -> Plan:
         settings = self._settings
         folder = self._folder.evaluation
-        environment = candidate_environment({}, folder, "NONE", (), settings.threads)
+        environment = trusted_environment(folder, settings.threads)
         return Plan(
             command=(sys.executable, "-P", "-B", "-m", "trainer.evaluate", "--job", job_path),
-            environment=environment | {"PATH": os.defpath + os.pathsep + environment["PATH"]},
+            environment=environment,
             folder=str(folder),
             limits=Limits(wall_seconds=settings.evaluation_seconds),
         )

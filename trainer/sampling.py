@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import tempfile
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from trainer.data.dataset import Dataset
 from trainer.evaluation.job import EvaluationJob
 from trainer.executor import Job, SampleRequest
 from trainer.run_folder import RunFolder
-from trainer.sandbox.candidate_plan import candidate_environment
+from trainer.sandbox.candidate_plan import trusted_environment
 from trainer.sandbox.plan import Limits, Plan
 from trainer.supervised import SupervisedProcess
 
@@ -32,10 +31,10 @@ async def sample_from(job: Job, dataset: Dataset, settings: RunSettings, request
         folder = Path(name)
         (folder / "job.json").write_text(_job(job, dataset, settings, folder).to_json(), encoding="utf-8")
         (folder / "request.json").write_text(json.dumps(asdict(request)), encoding="utf-8")
-        environment = candidate_environment({}, folder, "NONE", (), settings.threads)
+        environment = trusted_environment(folder, settings.threads)
         plan = Plan(
             command=(sys.executable, "-P", "-B", "-m", "trainer.sample_text", "job.json", "request.json"),
-            environment=environment | {"PATH": os.defpath + os.pathsep + environment["PATH"]},
+            environment=environment,
             folder=str(folder),
             limits=Limits(wall_seconds=SAMPLE_SECONDS),
         )

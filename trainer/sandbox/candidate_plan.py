@@ -113,6 +113,13 @@ def candidate_environment(
     return made | dict(given)
 
 
+def trusted_environment(folder: Path, threads: int) -> dict[str, str]:
+    """For our own programs that work on a candidate's behalf: the same allow-list, this package importable,
+    and the system's programs (bwrap) in reach."""
+    made = candidate_environment({"PYTHONPATH": str(PACKAGE.parent)}, folder, "NONE", (), threads)
+    return made | {"PATH": os.defpath + os.pathsep + made["PATH"]}
+
+
 def interpreter_paths() -> list[str]:
     """The Python installation and its packages."""
     found = [sys.prefix, sys.base_prefix]
