@@ -11,6 +11,7 @@ from agent.ledger import Ledger
 from agent.records import ProposalRecord, SessionRecord
 from agent.sections import check_source
 from agent.tools.bench import Bench
+from agent.tools.outcome import last_lines
 from agent.verdict import Verdict
 from services.errors import FailedPreconditionError, InvalidArgumentError
 
@@ -30,6 +31,11 @@ class LlmBench:
     def reset(self) -> None:
         """Back to the incumbent, for the next idea."""
         self._draft, self.wanted = None, None
+
+    def last_lines(self, number: int) -> Mapping[str, object]:
+        """The end of the log of proposal `number` where it crashed."""
+        proposal = self._ledger.proposals.find(self._session_id, number)
+        return last_lines(self._ledger, proposal) if proposal is not None else {}
 
     def draft(self) -> str:
         return self._draft if self._draft is not None else self.incumbent()

@@ -81,7 +81,8 @@ class LlmProposer:
         """Gives the verdict to the conversation as the answer of its run_experiment."""
         if self._waiting is None:
             return
-        text = json.dumps(describe_verdict(trial), ensure_ascii=False)
+        told = {**describe_verdict(trial), **self._bench.last_lines(trial.number)}
+        text = json.dumps(told, ensure_ascii=False)
         self._answers.insert(0, ToolResult(self._waiting.call_id, RUN, text))
         self._messages.append(Message(Role.TOOL, tool_results=tuple(self._answers)))
         self._waiting, self._answers = None, []

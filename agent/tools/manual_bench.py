@@ -16,6 +16,7 @@ from agent.reading_source import source_edits_code
 from agent.records import ProposalRecord, ProposalState, SessionRecord, SessionState
 from agent.session import Session
 from agent.tools.bench import Bench
+from agent.tools.outcome import describe_outcome, last_lines, verdict_name
 from agent.verdict import Verdict
 from agent.workspace import SOURCE_NAME
 from services.errors import FailedPreconditionError, InvalidArgumentError, ServiceError
@@ -72,7 +73,7 @@ class ManualBench:
         judged = self._last()
         if judged is None or judged.state is ProposalState.PROPOSED:
             raise FailedPreconditionError("the experiment was stopped before it was judged")
-        return describe_outcome(judged)
+        return describe_outcome(judged) | last_lines(self._session.ledger, judged)
 
     async def decide(self, keep: bool, note: str) -> Mapping[str, object]:
         if self._session.running:
@@ -83,10 +84,11 @@ class ManualBench:
             raise FailedPreconditionError("nothing was judged: call run_experiment first")
         if keep and judged is not None and not judged.is_commit:
             raise FailedPreconditionError(
-                f"the judge says {_name(judged)}: {judged.reason}. Only KEEP and EQUIVALENT become commits"
+                f"the judge says {verdict_name(judged)}: {judged.reason}. Only KEEP and EQUIVALENT become "
+                "commits"
             )
         if judged is not None and judged.is_commit and not keep:
-            reason = f"given up by hand{': ' + note if note else ''}; the judge said {_name(judged)}"
+            reason = f"given up by hand{': ' + note if note else ''}; the judge said {verdict_name(judged)}"
             judged = self._session.ledger.put_proposal(
                 replace(judged, verdict=Verdict.DISCARD, reason=reason)
             )
@@ -114,7 +116,7 @@ class ManualBench:
             return pending
         if pending.is_commit:
             raise FailedPreconditionError(
-                f"the last experiment was judged {_name(pending)}: call keep or discard before the next"
+                f"the last experiment was judged {verdict_name(pending)}: keep or discard before the next"
             )
         await self._session.recorder.record(pending)
         return None
@@ -164,27 +166,6 @@ class ManualBench:
             known |= {"stage": progress.stage, "progress": round(progress.progress, 3)}
             known |= {"loss": round(progress.loss, 4), "experiment": progress.experiment_id}
         return known
-
-
-def describe_outcome(proposal: ProposalRecord) -> dict[str, object]:
-    """What a caller learns of an experiment: numbers and the judge's words, no logs."""
-    outcome: dict[str, object] = {
-        "status": "judged",
-        "number": proposal.number,
-        "verdict": _name(proposal),
-        "reason": proposal.reason[:600],
-    }
-    if proposal.val_bpb is not None:
-        outcome["val_bpb"] = round(proposal.val_bpb, 6)
-    if proposal.difference is not None:
-        outcome["difference"] = round(proposal.difference, 6)
-        outcome["standard_error"] = round(proposal.difference_error or 0.0, 6)
-    outcome["next"] = "keep or discard" if proposal.is_commit else "discard"
-    return outcome
-
-
-def _name(proposal: ProposalRecord) -> str:
-    return (proposal.verdict or Verdict.DISCARD).name
 
 
 _: type[Bench] = ManualBench
