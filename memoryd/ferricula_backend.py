@@ -53,7 +53,7 @@ class FerriculaBackend:
         async with self._order:
             try:
                 for memory_id in batch.deletes:
-                    await self._call("DELETE", f"/delete/{memory_id}")
+                    await self._delete(memory_id)
                 for memory in batch.puts:
                     await self._result("POST", "/remember", _remember_body(memory))
                 for update in batch.updates:
@@ -134,6 +134,14 @@ class FerriculaBackend:
             for edge in read_edges(memory_id, text):
                 found.setdefault(edge.pair, edge)
         return [found[pair] for pair in sorted(found)]
+
+    async def _delete(self, memory_id: int) -> None:
+        answer = await self._call("DELETE", f"/delete/{memory_id}")
+        if isinstance(answer, dict) and answer.get("deleted") is True:
+            return
+        # Edges may hang on an id that no row has; deleting it must take them too.
+        for edge in read_edges(memory_id, await self._result("GET", f"/neighbors/{memory_id}")):
+            await self._result("POST", "/disconnect", {"a": edge.source, "b": edge.target})
 
     async def _set_keystone(self, memory_id: int, keystone: bool) -> None:
         text = await self._result("GET", f"/inspect/{memory_id}", may_fail=True)

@@ -68,7 +68,7 @@ async def migrate(
     if wanted != found:
         raise DataLossError(
             f"the target differs from the source after copying (sha256 {found[:12]} instead of "
-            f"{wanted[:12]}); was one of them written to meanwhile? stop the daemons and run the migration again",
+            f"{wanted[:12]}); was one of them written to meanwhile? stop the daemons and migrate again",
             reason="MIGRATION_DIFFERS",
         )
     if Capability.VALUES in target.capabilities:

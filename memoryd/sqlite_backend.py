@@ -7,7 +7,9 @@ not be corrupted by two connections. Rows that fail their checksum are set aside
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -20,6 +22,10 @@ from memoryd.sqlite_writer import SqliteWriter, explain
 from services.errors import AlreadyExistsError, ConfigurationError, DataLossError, FailedPreconditionError
 
 MINIMUM_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL that two connections share
+_MEMORY = (
+    "SELECT m.id, m.tags, m.vector, m.crc, r.* FROM memory m LEFT JOIN record r ON r.id = m.id WHERE m.id = ?"
+)
+_EDGE = "SELECT * FROM edge WHERE low = ? AND high = ?"
 
 
 class SqliteBackend:
@@ -46,19 +52,17 @@ class SqliteBackend:
             found: list[Memory] = []
             last = after_id
             while len(found) < limit:
-                page = connection.execute(
-                    "SELECT m.id, m.tags, m.vector, m.crc, r.* FROM memory m JOIN record r ON r.id = m.id"
-                    " WHERE m.id > ? ORDER BY m.id LIMIT ?",
-                    (last, limit - len(found)),
+                keys = connection.execute(
+                    "SELECT id FROM memory WHERE id > ? ORDER BY id LIMIT ?", (last, limit - len(found))
                 ).fetchall()
-                if not page:
+                if not keys:
                     break
-                last = _integer(page[-1][0])
-                for columns in page:
-                    if intact(columns[:4]) and intact(columns[4:]):
+                for columns in self._intact_rows(connection, _MEMORY, keys, "memory"):
+                    if columns[4] is not None and intact(columns[:4]) and intact(columns[4:]):
                         found.append(read_memory(columns[:3], columns[4:-1]))
                     else:
                         self._damaged.add(f"memory {columns[0]}")
+                last = _integer(keys[-1][0])
             return found
 
         return await self._writer.submit(read) or []
@@ -68,21 +72,35 @@ class SqliteBackend:
             found: list[Edge] = []
             last = after_pair
             while len(found) < limit:
-                page = connection.execute(
-                    "SELECT * FROM edge WHERE (low, high) > (?, ?) ORDER BY low, high LIMIT ?",
+                keys = connection.execute(
+                    "SELECT low, high FROM edge WHERE (low, high) > (?, ?) ORDER BY low, high LIMIT ?",
                     (*last, limit - len(found)),
                 ).fetchall()
-                if not page:
+                if not keys:
                     break
-                last = (_integer(page[-1][0]), _integer(page[-1][1]))
-                for columns in page:
+                for columns in self._intact_rows(connection, _EDGE, keys, "edge"):
                     if intact(columns):
                         found.append(read_edge(columns))
                     else:
                         self._damaged.add(f"edge {columns[0]}-{columns[1]}")
+                last = (_integer(keys[-1][0]), _integer(keys[-1][1]))
             return found
 
         return await self._writer.submit(read) or []
+
+    def _intact_rows(
+        self, connection: apsw.Connection, sql: str, keys: list[tuple[Any, ...]], name: str
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of the keys, in order; one whose bytes are no text any more is noted as damaged."""
+        for key in keys:
+            try:
+                columns = connection.execute(sql, key).fetchone()
+            except UnicodeDecodeError:
+                columns = None
+            if columns is None:
+                self._damaged.add(f"{name} {'-'.join(map(str, key))}")
+            else:
+                yield columns
 
     async def read_value(self, name: str) -> str | None:
         def read(connection: apsw.Connection) -> str | None:

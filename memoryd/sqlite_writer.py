@@ -115,6 +115,8 @@ class SqliteWriter:
             job.fail(error)
         except apsw.Error as error:
             job.fail(explain(error))
+        except Exception as error:  # damaged bytes surface as any error; a caller must never wait for ever
+            job.fail(DataLossError(f"the store holds damaged data: {error}", reason="STORE_CORRUPT"))
 
     def _store(self, group: list[Job]) -> None:
         error = self._broken or self._commit([job.work for job in group if isinstance(job.work, Batch)])
