@@ -61,10 +61,15 @@ def error(check: str, message: str, remedy: str = "") -> Finding:
 
 def examine(surroundings: Surroundings) -> list[Finding]:
     """Every check, in the order of repair. A check that fails itself is a finding too."""
-    from agent import doctor_device, doctor_lab, doctor_machine
+    from agent import doctor_device, doctor_lab, doctor_machine, doctor_trainer
 
     findings: list[Finding] = []
-    for check in (*doctor_machine.CHECKS, *doctor_device.CHECKS, *doctor_lab.CHECKS):
+    for check in (
+        *doctor_machine.CHECKS,
+        *doctor_device.CHECKS,
+        *doctor_trainer.CHECKS,
+        *doctor_lab.CHECKS,
+    ):
         try:
             findings.extend(check(surroundings))
         except Exception as problem:

@@ -125,8 +125,11 @@ function paintChart() {
     nodes.push(shape("rect", { x: 60, width: 880, y: top, height, class: "noise" }));
   }
   nodes.push(shape("polyline", { points: path.map((point) => point.join(",")).join(" "), class: "best" }));
-  for (const p of points) {
-    const dot = shape("circle", { cx: x(p.number), cy: y(p.val_bpb), r: 4, class: p.verdict });
+  const radius = points.length > 200 ? 2 : 4;
+  const isKept = (p) => p.verdict === "keep" || p.verdict === "equivalent";
+  for (const p of [...points].sort((a, b) => isKept(a) - isKept(b))) {
+    const size = isKept(p) ? radius + 1 : radius;
+    const dot = shape("circle", { cx: x(p.number), cy: y(p.val_bpb), r: size, class: p.verdict });
     dot.append(shape("title", {}, `#${p.number} ${p.verdict} ${score(p.val_bpb)}: ${p.description}`));
     nodes.push(dot);
   }

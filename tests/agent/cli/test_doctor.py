@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from autoresearch.trainer.v1 import trainer_pb2
 
-from agent import doctor_device, doctor_lab, doctor_machine
+from agent import doctor_device, doctor_lab, doctor_machine, doctor_trainer
 from agent.doctor import Check, Finding, Level, Surroundings
 from agent.lab_lock import LabLock
 from agent.workspace import make_lab
@@ -253,6 +254,16 @@ def test_keys_are_named_and_never_shown(around: Surroundings) -> None:
     assert "canary" not in str(found)
 
 
+def test_the_trainer_has_no_sandbox(around: Surroundings) -> None:
+    answer = trainer_pb2.GetCapabilitiesResponse(
+        sandbox_tier=trainer_pb2.SANDBOX_TIER_NONE, warnings=["/dev/shm has 64 MiB"], default_preset="cpu"
+    )
+    found = doctor_trainer.describe(answer)
+    assert [finding.level for finding in found] == [Level.OK, Level.WARNING, Level.WARNING]
+    assert "no sandbox works here" in found[1].message
+    assert found[2].message == "/dev/shm has 64 MiB"
+
+
 async def test_a_whole_and_a_broken_set_up_from_the_command_line(tmp_path: Path) -> None:
     flags = ("--lab", str(tmp_path / "lab"), "--data", str(tmp_path / "data"), "--json")
     whole = await run_command("doctor", *flags, timeout=120)
@@ -266,3 +277,4 @@ async def test_a_whole_and_a_broken_set_up_from_the_command_line(tmp_path: Path)
     assert len(lines) == 1
     assert "lab" in lines[0]
     assert " -> " in lines[0]
+    assert any(finding["check"] == "trainer" and "sandbox" in finding["message"] for finding in findings)
