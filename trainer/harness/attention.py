@@ -79,7 +79,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, plan:
     if plan.backend == "flex":
         from torch.nn.attention.flex_attention import flex_attention
 
-        mixed = flex_attention(q, k, v, block_mask=plan.blocks[window])
+        flex = flex_attention if torch.compiler.is_compiling() else _compiled_flex_attention()
+        mixed = flex(q, k, v, block_mask=plan.blocks[window])
         assert isinstance(mixed, torch.Tensor)
         return mixed.transpose(1, 2)
     if window >= plan.length - 1 and plan.documents is None:
@@ -104,6 +105,14 @@ def dense_mask(
 def document_ids(tokens: torch.Tensor, bos: int) -> torch.Tensor:
     """Number of the document each token stands in, int32 [B, T]: every BOS begins one."""
     return (tokens == bos).cumsum(dim=1, dtype=torch.int32)
+
+
+@lru_cache(maxsize=1)
+def _compiled_flex_attention() -> Any:
+    """FlexAttention for a model that is not compiled as a whole: uncompiled it builds all scores."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=False)
 
 
 @lru_cache(maxsize=32)

@@ -34,8 +34,11 @@ class Device:
         return self.kind == "cuda" and triton_is_importable()
 
 
-def open_device(name: str = "auto", threads: int = 0) -> Device:
-    """Probes a device by name. Raises ContractError when it is asked for by name and absent."""
+def open_device(name: str = "auto", threads: int = 0, index: int = 0) -> Device:
+    """Probes a device by name; index is the CUDA device where the name has none.
+
+    Raises ContractError when it is asked for by name and absent.
+    """
     if threads > 0:
         torch.set_num_threads(threads)
     if name == "auto":
@@ -44,7 +47,7 @@ def open_device(name: str = "auto", threads: int = 0) -> Device:
     if kind == "cuda":
         if not torch.cuda.is_available():
             raise ContractError("device cuda was asked for, torch sees none; use --device cpu")
-        device = torch.device(name if ":" in name else "cuda:0")
+        device = torch.device(name if ":" in name else f"cuda:{index}")
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
         properties = torch.cuda.get_device_properties(device)

@@ -13,11 +13,10 @@ import torch
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """rank of world processes; device_index is this host's device for the rank."""
+    """rank of world processes."""
 
     rank: int = 0
     world: int = 1
-    device_index: int = 0
     control: Any = None  # a group over CPU memory, for decisions that must not wait for the device
 
     @property
@@ -41,9 +40,12 @@ class ProcessGroup:
                 tensor.copy_(part.view_as(tensor))
 
     def gather_shares(self, share: torch.Tensor, count: int) -> torch.Tensor:
-        """Joins equal shares [n, ...] of all ranks in rank order and keeps the first count."""
+        """Joins what share_of(count) gave each rank, [n, ...], in rank order: [count, ...]."""
         if self.world == 1:
-            return share[:count]
+            return share
+        missing = -(-count // self.world) - len(share)
+        if missing:
+            share = torch.cat([share, share.new_zeros((missing, *share.shape[1:]))])
         parts = [torch.empty_like(share) for _ in range(self.world)]
         torch.distributed.all_gather(parts, share.contiguous())
         return torch.cat(parts)[:count]
@@ -53,17 +55,24 @@ class ProcessGroup:
         size = -(-count // self.world)
         return slice(self.rank * size, min((self.rank + 1) * size, count))
 
-    def agree(self, wish: bool) -> bool:
-        """Rank 0's wish, on all ranks."""
+    def from_leader(self, value: float) -> float:
+        """Rank 0's value, on all ranks: clocks differ, decisions must not."""
         if self.world == 1:
-            return wish
-        flag = torch.tensor([int(wish)])
-        torch.distributed.broadcast(flag, 0, group=self.control)
-        return bool(flag.item())
+            return value
+        shared = torch.tensor([value], dtype=torch.float64)
+        torch.distributed.broadcast(shared, 0, group=self.control)
+        return float(shared.item())
 
     def leave(self) -> None:
+        """Waits for all ranks, so that none ends before the checkpoint is written."""
         if self.world > 1:
+            torch.distributed.barrier(group=self.control)
             torch.distributed.destroy_process_group()
+
+
+def local_rank() -> int:
+    """This process's number on its host, 0 without torchrun."""
+    return int(os.environ.get("LOCAL_RANK", "0"))  # noqa: TID251  torchrun passes it this way
 
 
 def join_group(device_kind: str) -> ProcessGroup:
@@ -79,6 +88,5 @@ def join_group(device_kind: str) -> ProcessGroup:
     return ProcessGroup(
         rank=torch.distributed.get_rank(),
         world=world,
-        device_index=int(environment.get("LOCAL_RANK", "0")),
         control=torch.distributed.new_group(backend="gloo"),
     )

@@ -27,7 +27,7 @@ from trainer.harness.events import EventWriter
 from trainer.harness.failures import ContractError
 from trainer.harness.loader import TokenLoader, open_train_rows
 from trainer.harness.loss_reader import LossReader
-from trainer.harness.process_group import ProcessGroup, join_group
+from trainer.harness.process_group import ProcessGroup, join_group, local_rank
 from trainer.harness.run_spec import RunSpec
 
 # === SECTION: hyperparameters ===
@@ -96,12 +96,13 @@ WEBER_CONTROL = "none"  # mean: W divided by its mean, so that only its shape ac
 # === SECTION: model ===
 
 
-def model_config(vocab_size: int, context_length: int, bos: int) -> dict[str, Any]:
+def model_config(vocab_size: int, context_length: int, bos: int, half_tables: bool = False) -> dict[str, Any]:
     """Everything build_model() needs, as JSON: the structural hyperparameters and the data's shape."""
     return {
         "vocab_size": vocab_size,
         "context_length": context_length,
         "bos": bos,
+        "half_tables": half_tables,  # embeddings in bfloat16
         "depth": DEPTH,
         "width": -(-DEPTH * ASPECT_RATIO // HEAD_DIM) * HEAD_DIM,
         "head_dim": HEAD_DIM,
@@ -338,6 +339,8 @@ class GPT(nn.Module):
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.device.type == "cuda"):
             cos, sin = self.cos[: tokens.size(1)], self.sin[: tokens.size(1)]
             x = self.embedding(tokens)
+            if tokens.device.type != "cuda":
+                x = x.float()  # tables in bfloat16 can be evaluated anywhere
             if self.smear_gate is not None:
                 before = F.pad(x, (0, 0, 1, 0))[:, :-1]
                 x = x + (self.smear_gate(norm(x)) - 1.0) * before
@@ -354,7 +357,7 @@ class GPT(nn.Module):
                 if i == 2 * len(self.blocks) // 3 - 1:
                     middle = x
             if self.backout_lambda is not None:
-                x = x - self.backout_lambda * middle
+                x = x - self.backout_lambda[0] * middle
             return self.head(norm(x))
 
     def _rotary_tables(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -373,7 +376,7 @@ class GPT(nn.Module):
 def build_model(config: dict[str, Any]) -> GPT:
     """The model for a checkpoint's config, weights not yet loaded."""
     model = GPT(config)
-    if torch.cuda.is_available():
+    if config["half_tables"]:
         for module in model.modules():
             if isinstance(module, nn.Embedding):
                 module.to(torch.bfloat16)
@@ -549,11 +552,12 @@ class MuonAdamW:
     def _muon_step(self, group: dict[str, Any]) -> None:
         everything: list[nn.Parameter] = group["params"]
         share = everything[self.ranks.share_of(len(everything))]
-        size = -(-len(everything) // self.ranks.world)
         first = everything[0]
+        stacked = (
+            torch.stack([p.detach() for p in share]) if share else first.detach().new_empty((0, *first.shape))
+        )
         if share:
             g = torch.stack([torch.zeros_like(p) if p.grad is None else p.grad for p in share])
-            stacked = torch.stack([p.detach() for p in share])
             state = self.state.setdefault(first, {})
             if not state:
                 tall = g.size(-2) >= g.size(-1)
@@ -564,19 +568,15 @@ class MuonAdamW:
             scalars = torch.tensor([lr, group["weight_decay"], group["momentum"]])
             weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
             self.muon_update(stacked, g, state["m"], state["v"], weber, scalars)
-        else:
-            stacked = first.detach().new_zeros((0, *first.shape))
-        if self.ranks.world > 1:
-            missing = size - len(stacked)
-            padded = torch.cat([stacked, stacked.new_zeros((missing, *first.shape))]) if missing else stacked
-            stacked = self.ranks.gather_shares(padded, len(everything))
-        torch._foreach_copy_([p.detach() for p in everything], list(stacked.unbind()))
+        updated = self.ranks.gather_shares(stacked, len(everything))
+        torch._foreach_copy_([p.detach() for p in everything], list(updated.unbind()))
 
 
 def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
     """Groups: head, tables, scalars and perhaps gates by AdamW; matrices by Muon, one group a shape."""
     by_width = (model.config["width"] / 768) ** -0.5
-    named = {"head": [], "embedding": [], "value_tables": [], "ngram_tables": [], "gates": []}  # type: dict[str, list[nn.Parameter]]
+    kinds = ("head", "embedding", "value_tables", "ngram_tables", "gates")
+    named: dict[str, list[nn.Parameter]] = {kind: [] for kind in kinds}
     by_shape: dict[torch.Size, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2:
@@ -587,18 +587,11 @@ def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
     def adamw(
         params: list[nn.Parameter],
         lr: float,
-        decay: float = 0.0,
+        wd: float = 0.0,
         betas: tuple[float, float] = ADAM_BETAS,
         eps: float = 1e-10,
     ) -> dict[str, Any]:
-        return {
-            "kind": "adamw",
-            "params": params,
-            "lr": lr,
-            "weight_decay": decay,
-            "betas": betas,
-            "eps": eps,
-        }
+        return {"kind": "adamw", "params": params, "lr": lr, "weight_decay": wd, "betas": betas, "eps": eps}
 
     scalars = [p for p in (model.resid_lambdas, model.backout_lambda) if p is not None]
     groups = [
@@ -678,14 +671,14 @@ def warm_up(model: GPT, optimizer: MuonAdamW, device: Device) -> None:
 def train(run: RunSpec) -> dict[str, Any]:
     """Trains one model within run.budget, writes the checkpoint and returns the run's figures."""
     began = time.monotonic()
-    device = open_device(run.device, run.threads)
+    device = open_device(run.device, run.threads, local_rank())
     ranks = join_group(device.kind)
     seed_everything(run.seed)
     events = EventWriter(run.events_fd if ranks.leads else -1)
     rows = open_train_rows(Path(run.data_dir))
     accumulation = accumulation_steps(rows.context_length, ranks.world)
 
-    config = model_config(rows.vocab_size, rows.context_length, rows.bos)
+    config = model_config(rows.vocab_size, rows.context_length, rows.bos, device.kind == "cuda")
     model = build_model(config)
     model.initialize()
     model.to(device.torch_device)
@@ -695,9 +688,7 @@ def train(run: RunSpec) -> dict[str, Any]:
     flops_per_token = model.flops_per_token()
     clock = BudgetClock(run.budget, TOTAL_BATCH_SIZE, flops_per_token)
     if ranks.leads:
-        print(
-            f"{num_params / 1e6:.1f} M parameters, width {config['width']}, {model.attention_backend} on {device.name}"
-        )
+        print(f"{num_params / 1e6:.1f} M parameters, {model.attention_backend} attention on {device.name}")
     if run.compile == "on" or (run.compile == "auto" and device.compiles):
         model.body = torch.compile(model.body, dynamic=False)
         optimizer.compile()
@@ -709,8 +700,7 @@ def train(run: RunSpec) -> dict[str, Any]:
     clock.start()
     events.emit("start", step_tokens=TOTAL_BATCH_SIZE)
     try:
-        while ranks.agree(clock.allows_step()):
-            progress = clock.progress
+        while (progress := ranks.from_leader(clock.progress if clock.allows_step() else -1.0)) >= 0.0:
             loss_sum = torch.zeros((), device=device.torch_device)
             for _ in range(accumulation):
                 loss = model.loss(*loader.next()) / accumulation
@@ -724,11 +714,8 @@ def train(run: RunSpec) -> dict[str, Any]:
             clock.count_step()
             if ranks.leads and time.monotonic() - printed >= 1.0:
                 printed = time.monotonic()
-                rate = clock.tokens / clock.seconds
-                print(
-                    f"step {clock.num_steps:5d}  {progress:6.1%}  loss {losses.last:.4f}  {rate:,.0f} tokens/s",
-                    flush=True,
-                )
+                line = f"step {clock.num_steps:5d}  {progress:6.1%}  loss {losses.last:.4f}"
+                print(f"{line}  {clock.tokens / clock.seconds:,.0f} tokens/s", flush=True)
         final_loss = losses.finish()
         synchronize(device)
         clock.end()
@@ -737,18 +724,14 @@ def train(run: RunSpec) -> dict[str, Any]:
         events.flush()
     events.emit("end", num_steps=clock.num_steps, tokens=clock.tokens, checksum=loader.checksum)
 
-    mfu = (
-        clock.tokens * flops_per_token / clock.seconds / ranks.world / device.peak_flops
-        if device.peak_flops
-        else None
-    )
+    flops_per_second = clock.tokens * flops_per_token / clock.seconds / ranks.world
     figures = {
         "initial_loss": losses.first,
         "final_loss": final_loss,
         "training_seconds": clock.seconds,
         "total_seconds": time.monotonic() - began,
         "peak_memory_bytes": peak_memory_bytes(device),
-        "mfu": mfu,
+        "mfu": flops_per_second / device.peak_flops if device.peak_flops else None,
         "tokens": clock.tokens,
         "num_steps": clock.num_steps,
         "num_params": num_params,

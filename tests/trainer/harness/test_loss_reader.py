@@ -62,7 +62,8 @@ def test_one_process_is_a_group_of_one() -> None:
     group.average([tensor])
     assert torch.equal(tensor, torch.ones(3))
     assert group.leads
-    assert group.agree(False) is False
+    assert group.from_leader(0.25) == 0.25
+    assert torch.equal(group.gather_shares(tensor, 3), tensor)
     assert group.share_of(5) == slice(0, 5)
     shares = [list(range(5))[ProcessGroup(rank, 3).share_of(5)] for rank in range(3)]
     assert shares == [[0, 1], [2, 3], [4]]

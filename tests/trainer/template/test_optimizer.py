@@ -74,6 +74,7 @@ def test_adamw_with_the_bracket_equals_the_float64_reference(tmp_path: Path, mod
         assert not torch.allclose(wanted, reference_adamw(steps, 0.01, 0.1, "off", c_sq, 10), atol=1e-3)
 
 
+@pytest.mark.long
 def test_adamw_without_the_bracket_is_torchs(tmp_path: Path) -> None:
     module = load_tiny(tmp_path, WEBER_MODE="off")
     steps = gradients((6, 4), 20)

@@ -90,6 +90,7 @@ def test_the_plain_score_is_the_formula(tmp_path: Path, dataset: Dataset) -> Non
     assert score.tokens == rows.shape[0] * 64
 
 
+@pytest.mark.long
 def test_python_train_py_trains_scores_and_prints_the_summary(tmp_path: Path, dataset: Dataset) -> None:
     (tmp_path / "train.py").write_text(tiny_text())
     command = [
@@ -123,6 +124,7 @@ load_candidate(folder / "train.py").train(run)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
 def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path, dataset: Dataset) -> None:
     def curve(name: str, processes: int) -> list[float]:
         folder = tmp_path / name
@@ -143,7 +145,7 @@ def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path, dataset: Dat
             [*command, str(folder / "worker.py"), str(folder)],
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=180,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-2000:]
