@@ -42,8 +42,9 @@ log = logging.getLogger(__name__)
 
 async def serve(settings: EntropydSettings) -> None:
     """Runs the daemon until it is told to end."""
+    tuning = settings.tuning()
     open_source = source_opener(
-        settings.source, settings.tuning(), token=settings.remote_token(), usb_devices=settings.usb_devices
+        settings.source, tuning, token=settings.remote_token(), usb_devices=settings.usb_devices
     )
     dispenser = Dispenser(
         pool=FullPool(Ledger()), generator=Generator(), health=HealthRecord(), monotonic=time.monotonic
@@ -53,7 +54,7 @@ async def serve(settings: EntropydSettings) -> None:
         store = stack.enter_context(StateStore(folder))
         signer = Signer(store.private_key)
         detail = open_source().description.detail
-        report, problem = read_report(folder, signer.verify_key, source_detail=detail)
+        report, problem = read_report(folder, signer.verify_key, source_detail=detail, tuning=tuning)
         min_entropy = report.min_entropy if report else DEFAULT_MIN_ENTROPY
         station = Station(
             open_source,

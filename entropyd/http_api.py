@@ -107,6 +107,9 @@ class SdrRandomApi:
         response.content_type = "text/event-stream"
         response.headers["Cache-Control"] = "no-cache"
         response.headers["Connection"] = "keep-alive"
+        dispenser = self._office.dispenser  # the state at the beginning; each event carries its own
+        response.headers["X-Entropy-Source"] = dispenser.origin.kind.value
+        response.headers["X-Entropy-Health"] = dispenser.health.current.state.value
         await response.prepare(request)
         task = asyncio.current_task()
         if task is not None:

@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from entropyd.pipeline import LARGEST_MIN_ENTROPY
+from entropyd.tuning import Tuning
 
 FILE_NAME = "site-report.json"
 
@@ -63,7 +64,9 @@ def write_report(report: SiteReport, private_key: bytes, folder: Path) -> Path:
     return path
 
 
-def read_report(folder: Path, verify_key: bytes, *, source_detail: str) -> tuple[SiteReport | None, str]:
+def read_report(
+    folder: Path, verify_key: bytes, *, source_detail: str, tuning: Tuning
+) -> tuple[SiteReport | None, str]:
     """The report, or None and why not: missing (no reason given), damaged, or of another set-up."""
     path = folder / FILE_NAME
     if not path.exists():
@@ -79,8 +82,15 @@ def read_report(folder: Path, verify_key: bytes, *, source_detail: str) -> tuple
         return None, f"{path.name} is not signed with this state folder's key; it is ignored"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return None, f"{path.name} cannot be read ({type(error).__name__}); it is ignored"
-    if report.source_detail != source_detail:
-        return None, f"{path.name} is of {report.source_detail!r}, not of {source_detail!r}; it is ignored"
+    assessed = (report.source_detail, report.sample_rate, report.gain_db)
+    present = (source_detail, tuning.sample_rate, tuning.gain_db)
+    if assessed != present:
+        return None, f"{path.name} is of {_describe(*assessed)}, not of {_describe(*present)}; it is ignored"
     if not usable or report.problems:
         return None, f"{path.name} allows no more credit: {'; '.join(report.problems) or 'no entropy'}"
     return report, ""
+
+
+def _describe(source_detail: str, sample_rate: int, gain_db: float | None) -> str:
+    gain = "highest gain" if gain_db is None else f"{gain_db:g} dB"
+    return f"{source_detail!r} at {sample_rate / 1e6:g} MS/s and {gain}"

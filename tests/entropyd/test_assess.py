@@ -19,6 +19,7 @@ from entropyd.restart_check import check_restarts, count_limit
 from entropyd.site_report import credit_for, read_report
 from entropyd.state_store import StateStore
 from entropyd.synthetic import SyntheticReceiver
+from entropyd.tuning import Tuning
 from services.errors import ConfigurationError
 from tests.entropyd.conftest import FakeDongle
 from tests.entropyd.test_daemon import get
@@ -161,20 +162,24 @@ def signed_report(folder: Path, **changes: object) -> bytes:
 
 def test_a_report_counts_only_for_its_own_set_up_and_unchanged(tmp_path: Path) -> None:
     key = signed_report(tmp_path)
-    report, problem = read_report(tmp_path, key, source_detail="file:c.iq")
+    report, problem = read_report(tmp_path, key, source_detail="file:c.iq", tuning=Tuning())
     assert report is not None
     assert (report.min_entropy, problem) == (Fraction(1, 2), "")
-    assert "not of 'rtlsdr:0'" in read_report(tmp_path, key, source_detail="rtlsdr:0")[1]
-    assert read_report(tmp_path / "nowhere", key, source_detail="x") == (None, "")
+    louder = Tuning(gain_db=20.0)
+    assert "20 dB" in read_report(tmp_path, key, source_detail="file:c.iq", tuning=louder)[1]
+    slower = Tuning(sample_rate=1_024_000)
+    assert "1.024 MS/s" in read_report(tmp_path, key, source_detail="file:c.iq", tuning=slower)[1]
+    assert "not of 'rtlsdr:0'" in read_report(tmp_path, key, source_detail="rtlsdr:0", tuning=Tuning())[1]
+    assert read_report(tmp_path / "nowhere", key, source_detail="x", tuning=Tuning()) == (None, "")
     path = tmp_path / "site-report.json"
     path.write_text(path.read_text().replace("1/2", "9/2"))
-    assert "not signed" in read_report(tmp_path, key, source_detail="file:c.iq")[1]
+    assert "not signed" in read_report(tmp_path, key, source_detail="file:c.iq", tuning=Tuning())[1]
     path.write_text("{")
-    assert "cannot be read" in read_report(tmp_path, key, source_detail="file:c.iq")[1]
+    assert "cannot be read" in read_report(tmp_path, key, source_detail="file:c.iq", tuning=Tuning())[1]
     signed_report(tmp_path, credited_bits_per_sample="4/5")
-    assert "allows no more" in read_report(tmp_path, key, source_detail="file:c.iq")[1]
+    assert "allows no more" in read_report(tmp_path, key, source_detail="file:c.iq", tuning=Tuning())[1]
     signed_report(tmp_path, problems=["health test carrier failed while gathering"])
-    assert "carrier" in read_report(tmp_path, key, source_detail="file:c.iq")[1]
+    assert "carrier" in read_report(tmp_path, key, source_detail="file:c.iq", tuning=Tuning())[1]
 
 
 def test_the_daemon_credits_by_the_report_and_says_so(daemon, tmp_path: Path) -> None:

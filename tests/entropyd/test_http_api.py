@@ -161,6 +161,8 @@ async def test_the_stream_waits_then_sends_at_most_128_bytes_a_second(tmp_path: 
         writer.close()
     assert b"Content-Type: text/event-stream\r\n" in head
     assert b"Cache-Control: no-cache\r\n" in head
+    assert b"X-Entropy-Source: radio\r\n" in head
+    assert b"X-Entropy-Health: healthy\r\n" in head
     assert b"Access-Control-Allow-Origin: *\r\n" in head
     assert b"chunked" not in head.lower()
     assert [json.loads(event.removeprefix(b"data: "))["bytes"] for event in events] == [128, 16, 0]
