@@ -92,6 +92,7 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
         server.add(add_MemoryServiceServicer_to_server, MemoryServicer(self.engine, feed), SERVICE_NAME)
         await stack.enter_async_context(http)
         await stack.enter_async_context(server)
+        stack.callback(self.engine.store.end_watches)
         if settings.clock_tick_seconds > 0:
             clock = asyncio.create_task(self.engine.clock.run())
             stack.callback(clock.cancel)

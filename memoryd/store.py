@@ -37,6 +37,7 @@ class Store:
         self._events: deque[Event] = deque(maxlen=EVENTS_IN_MEMORY)
         self._news = asyncio.Event()
         self._values: dict[str, str | None] = {}
+        self._ended = False
 
     @property
     def seconds(self) -> int:
@@ -130,9 +131,12 @@ class Store:
         await self.commit(Batch(values=values))
 
     async def events(self, after_sequence: int) -> AsyncIterator[Event]:
-        """Every kept event after a sequence, then the new ones for ever; 0 starts with the next one."""
+        """Every kept event after a sequence, then the new ones; 0 starts with the next one.
+
+        Ends when the daemon does.
+        """
         after = after_sequence or self._sequence
-        while True:
+        while not self._ended:
             news = self._news
             if self._events and self._events[0].sequence <= after + 1:
                 page = [event for event in self._events if event.sequence > after]
@@ -145,6 +149,11 @@ class Store:
                 yield event
             if not page:
                 await news.wait()
+
+    def end_watches(self) -> None:
+        """Lets every running `events` end, so that a drain need not wait for them."""
+        self._ended = True
+        self._news.set()
 
     async def status(self) -> BackendStatus:
         return await self.backend.status()

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from autoresearch.memory.v1 import memory_pb2 as pb
 
+from memoryd.verbs import restore
 from services.errors import ConfigurationError
 from services.memory_client import MemoryClient
 from tests.memoryd.running import running
@@ -85,7 +87,54 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> Non
         assert (await client.remember("new")).memory_id == 4
         assert report.ticks == 2
         child.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(child.wait(), 5) == 0
+        assert await asyncio.wait_for(child.wait(), 30) == 0
+
+
+async def test_an_open_watch_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    async with (
+        process(tmp_path, "--drain-seconds=60") as (child, addresses),
+        MemoryClient(addresses["grpc"]) as client,
+    ):
+        await client.remember("one")
+        seen = []
+
+        async def watch() -> None:
+            request = pb.WatchEventsRequest(after_sequence=0)
+            async for event in client._stream(client._stub.WatchEvents, request, timeout=60):
+                seen.append(event.kind)
+
+        watching = asyncio.create_task(watch())
+        while not seen:
+            await client.set_keystone(1, not (await client.inspect(1)).keystone)
+        child.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(child.wait(), 30) == 0
+        await asyncio.wait_for(watching, 5)
+
+
+async def test_the_clock_is_fed_by_a_real_entropyd(tmp_path: Path) -> None:
+    entropyd = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "entropyd", "--source=os:", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert entropyd.stdout is not None
+    try:
+        address = json.loads(await asyncio.wait_for(entropyd.stdout.readline(), 60))["grpc"]
+        async with running(tmp_path, f"--entropy={address}") as memoryd:
+            await memoryd.rpc.remember("one")
+            await memoryd.engine.clock.tick()
+            status = await memoryd.rpc.status()
+            assert (status.dream_count, status.entropy_source) == (1, "os")
+            assert (await memoryd.rpc.dream()).seed_source == "os"
+            entropyd.terminate()
+            await entropyd.wait()
+            await memoryd.engine.clock.tick()
+            assert (await memoryd.rpc.status()).entropy_source == "none"
+    finally:
+        if entropyd.returncode is None:
+            entropyd.kill()
+        await entropyd.wait()
 
 
 async def test_heat_dreams_and_counters_survive_a_restart(tmp_path: Path) -> None:
@@ -167,7 +216,7 @@ async def test_a_wrong_setting_is_named(tmp_path: Path, flag: str, message: str)
     assert message in await refuse_here(tmp_path, flag)
 
 
-async def test_a_backup_can_be_restored(tmp_path: Path) -> None:
+async def test_a_backup_can_be_restored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy, target = tmp_path / "copy.db", tmp_path / "restored" / "memory.db"
     async with running(tmp_path) as memoryd:
         for number in range(50):
@@ -175,13 +224,11 @@ async def test_a_backup_can_be_restored(tmp_path: Path) -> None:
         await memoryd.rpc.connect(1, 2)
         result = await memoryd.rpc.backup(str(copy))
         before = await memoryd.rpc.list_memories(page_size=500)
-    restored = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "memoryd", "restore", "--from", str(copy), "--to", f"sqlite:///{target}"),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await restored.communicate()
+    assert restore(["--from", str(copy), "--to", f"sqlite:///{target}"]) == 0
+    output = capsys.readouterr().out
     assert json.loads(output) == {"rows": 50, "bytes": result.byte_count, "sha256": result.sha256}
+    with pytest.raises(ConfigurationError, match="never overwritten"):
+        restore(["--from", str(copy), "--to", f"sqlite:///{target}"])
     async with running(target.parent) as memoryd:
         assert await memoryd.rpc.list_memories(page_size=500) == before
         assert (await memoryd.rpc.status()).edge_count == 1
