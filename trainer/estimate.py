@@ -3,14 +3,16 @@
 The memory model is a sum of terms with two fitted constants (bytes saved per token, layer and channel,
 and bytes per logit), fitted on the two peaks measured on an H100 with the ancestors' files: 45.1 GB for
 upstream's setting and 61.9 GB for the fork's. It describes the template's own structure: a file whose
-model section was rewritten may need more or less, so only a clear excess is refused.
+code was rewritten may need more or less, so it is never refused, and otherwise only a clear excess is.
 """
 
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+TEMPLATE = Path(__file__).parent / "template" / "train.py"
 GIB = 2**30
 REFUSED_ABOVE = 1.15  # share of the device's memory that an estimate may reach
 SAVED_BYTES = {"cuda": 22.0, "cpu": 52.0}  # per token, layer and channel, for the backward pass
@@ -76,6 +78,8 @@ def refuse_too_large(
     text: str, vocab_size: int, context_length: int, device_kind: str, memory_bytes: int
 ) -> Estimate | None:
     """Raises TooLargeError when the estimate clearly exceeds the device; None when it cannot tell."""
+    if _code(text) != _code(TEMPLATE.read_text(encoding="utf-8")):
+        return None
     try:
         needed = estimate(read_hyperparameters(text), vocab_size, context_length, device_kind)
     except (KeyError, SyntaxError, TypeError, ZeroDivisionError):
@@ -86,6 +90,11 @@ def refuse_too_large(
             f" {memory_bytes / GIB:.1f}; lower DEVICE_BATCH_SIZE (TOTAL_BATCH_SIZE may stay) or DEPTH"
         )
     return needed
+
+
+def _code(text: str) -> str:
+    """What follows the hyperparameter section."""
+    return text.partition("# === SECTION: model ===")[2]
 
 
 def _windows(values: Mapping[str, Any], depth: int, context_length: int) -> list[int]:
