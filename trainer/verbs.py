@@ -22,6 +22,10 @@ def run_verb(arguments: Sequence[str]) -> int | None:
             from trainer.prepare_verb import main as prepare
 
             return prepare(rest)
+        case "bench":
+            from trainer.bench import main as bench
+
+            return bench(rest)
         case "bench-train":
             import importlib
 
@@ -30,5 +34,5 @@ def run_verb(arguments: Sequence[str]) -> int | None:
             from services.errors import ConfigurationError
 
             raise ConfigurationError(
-                f"{verb!r} is no verb of trainerd; known are train, prepare, bench-train"
+                f"{verb!r} is no verb of trainerd; known are train, prepare, bench, bench-train"
             )
