@@ -7,6 +7,8 @@ sizes, devices, attention backends, data and epochs are never compared: each has
 """
 
 import argparse
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -35,6 +37,7 @@ class Plan:
     threads: int
     attention: str
     file: Path
+    in_process: bool = False
 
     @property
     def key(self) -> dict[str, object]:
@@ -63,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ContractError, ServiceError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    plan = Plan(dataset, budget, options.device, options.threads, options.attention, options.out)
+    plan = Plan(
+        dataset, budget, options.device, options.threads, options.attention, options.out, options.in_process
+    )
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     records = run_all(arms, list(seeds), plan)
     report = summarize(records, [arm.label for arm in arms])
@@ -109,12 +114,22 @@ def run_once(arm: Arm, seed: int, plan: Plan) -> dict[str, Any]:
             attention=plan.attention,
         )
         (folder / "run.json").write_text(run.to_json(), encoding="utf-8")
+        if plan.in_process:
+            return _run_here(folder, plan.dataset.folder.resolve())
         command = [sys.executable, "-m", "trainer.bench_run", str(folder), str(plan.dataset.folder.resolve())]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or ["no message"]
             return {"status": "failed", "message": lines[-1]}
         return {"status": "scored", **json.loads(done.stdout.splitlines()[-1])}
+
+
+def _run_here(folder: Path, dataset: Path) -> dict[str, Any]:
+    from trainer.bench_run import train_and_score
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        result = train_and_score(folder, dataset)
+    return {"status": "failed", "message": "see above"} if result is None else {"status": "scored", **result}
 
 
 def read_records(file: Path) -> list[dict[str, Any]]:
@@ -165,6 +180,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--attention", default="auto")
     parser.add_argument("--out", type=Path, default=Path("bench.jsonl"), help="results file, resumed")
+    parser.add_argument(
+        "--in-process",
+        action="store_true",
+        help="no process per run: for many small CPU runs, where starting torch costs more than the run;"
+        " memory then is that of the whole series",
+    )
     parser.add_argument("--json", action="store_true")
     return parser
 

@@ -42,7 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arms = ",".join(f"{name}:{SMALL};{ARMS[name]}" for name in options.arms.split(","))
     command = ["--arms", arms, "--preset", "cpu", "--dataset", str(options.dataset), "--device", "cpu"]
     command += ["--seeds", str(options.seeds), "--first-seed", str(options.first_seed)]
-    command += ["--token-budget", str(TOKENS), "--threads", str(options.threads), "--out", str(options.out)]
+    command += [
+        "--in-process",
+        "--token-budget",
+        str(TOKENS),
+        "--threads",
+        str(options.threads),
+        "--out",
+        str(options.out),
+    ]
     return bench([*command, "--json"] if options.json else command)
 
 

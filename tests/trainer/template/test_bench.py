@@ -114,6 +114,12 @@ def test_a_comparison_runs_resumes_and_reports(
     assert len(read_records(file)) == 4
     assert report["arms"][1]["val_bpb_ratio"]["n"] == 2
     assert report["arms"][1]["comparable"] is True
+    here = ["--in-process", "--seeds", "1", "--out", str(tmp_path / "here.jsonl")]
+    assert main([*command[:1], f"a:{TINY}", *command[2:], *here]) == 0
+    capsys.readouterr()
+    (again,) = read_records(tmp_path / "here.jsonl")
+    first = next(r for r in read_records(file) if (r["arm"], r["seed"]) == ("a", 1))
+    assert (again["val_bpb"], again["final_loss"]) == (first["val_bpb"], first["final_loss"])
 
 
 def test_a_wrong_flag_value_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
