@@ -10,7 +10,9 @@ import math
 from collections.abc import AsyncIterator, Sequence
 
 from memoryd.embedding import Embedder
+from memoryd.finishing import finish
 from memoryd.memory import ID_LIMIT, TEXT_LIMIT_BYTES, Batch, Memory, Record, Row, clamp_alpha, pack_vector
+from memoryd.mirror import plain_text
 from memoryd.requests import NewMemory, Remembered
 from memoryd.store import Store
 from memoryd.terms import tag_terms
@@ -35,6 +37,10 @@ class Remembering:
         AlreadyExistsError (IDEMPOTENCY_CONFLICT) and the backend's errors.
         """
         check_new(new)
+        return await finish(self._remember_alone(new))
+
+    async def _remember_alone(self, new: NewMemory) -> Remembered:
+        """A caller that hangs up must not free the key before the memory is stored: hence the task."""
         names = []
         if new.idempotency_key:
             names.append(f"key/{new.idempotency_key}")
@@ -97,12 +103,14 @@ class Remembering:
         await self._store.commit(Batch(deletes=(memory_id,)), "forgotten", (memory_id,))
 
     def _twins(self, new: NewMemory, own_id: int | None) -> list[int]:
-        return [found for found in self._store.mirror.with_text(new.text) if found != own_id]
+        return [found for found in self._store.mirror.repeats_of(new.tags) if found != own_id]
 
     def _covers(self, twin: int, new: NewMemory) -> bool:
         """Whether the stored twin says everything that the new one would (its channel aside)."""
         stored = self._store.mirror.get(twin)
-        return stored is not None and all(
+        if stored is None or plain_text(stored.row.text) != plain_text(new.text):
+            return False
+        return all(
             stored.row.tags.get(name) == value
             for name, value in new.tags.items()
             if name not in ("text", "channel")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 
 from memoryd.backend import BackendStatus, BackupResult, Capability, MemoryBackend
+from memoryd.finishing import finish
 from memoryd.memory import Batch, Event, RecordUpdate
 from memoryd.mirror import Mirror
 from services.errors import ServiceError, UnsupportedError
@@ -79,12 +80,18 @@ class Store:
         self._highest_id = max(self._highest_id, memory_id)
 
     async def commit(self, batch: Batch, kind: str = "", ids: tuple[int, ...] = (), detail: str = "") -> None:
-        """Makes a batch durable, then visible, and tells the watchers. Raises the backend's errors."""
+        """Makes a batch durable, then visible, and tells the watchers; goes on when the caller is cancelled.
+
+        Raises the backend's errors.
+        """
         if kind:
             self._sequence += 1
             event = Event(self._sequence, int(self.now() * 1000), kind, ids, detail[:500])
             batch = replace(batch, events=(*batch.events, event))
         self.show_updates(batch.updates)
+        await finish(self._make_durable(batch))
+
+    async def _make_durable(self, batch: Batch) -> None:
         try:
             await self.backend.apply(batch)
         except ServiceError as error:

@@ -99,7 +99,9 @@ class RecordingVfs(apsw.VFS):
         self.fail_sync = fail_sync
         self.syncs = 0
         self.below = apsw.vfs_names()[0]  # by name: "" would mean this one once it is the default
-        super().__init__(name, self.below, makedefault=default, exclude={"xDlOpen", "xDlSym", "xDlClose", "xDlError"})
+        super().__init__(
+            name, self.below, makedefault=default, exclude={"xDlOpen", "xDlSym", "xDlClose", "xDlError"}
+        )
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
         return _RecordingFile(self, name, flags)
