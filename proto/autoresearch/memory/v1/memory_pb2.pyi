@@ -155,7 +155,9 @@ class RememberResponse(_message.Message):
     term_count: _builtins.int
     @_builtins.property
     def duplicate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Earlier memories with the same text."""
+        """Earlier memories with the same text; then, where the tags "diff" or "hyperparameters" tell what was
+        tried, those that tried the same, the likest first.
+        """
 
     def __init__(
         self,
