@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from memoryd.graph import Graph
 from memoryd.memory import Edge, Memory, Record, State
+from memoryd.repeats import DIFF_TAG, HYPERPARAMETERS_TAG, RepeatIndex
 from memoryd.retrieval import RetrievalIndex
 from memoryd.terms import TermTree
 
@@ -16,6 +17,11 @@ _ECHO = re.compile(r"^\s*id=\d+ fidelity=[\d.]+ recalls=\d+ text=")
 def plain_text(text: str) -> str:
     """The text without the layout in which a recall printed it, for finding echoes."""
     return _ECHO.sub("", text).strip()
+
+
+def is_experiment(tags: Mapping[str, str]) -> bool:
+    """Whether tags tell of a change that was tried, so that trying it again can be noticed."""
+    return DIFF_TAG in tags or HYPERPARAMETERS_TAG in tags
 
 
 class Mirror:
@@ -29,6 +35,7 @@ class Mirror:
         self.graph = Graph()
         self.retrieval = RetrievalIndex()
         self.terms = TermTree(self.retrieval.words)
+        self._repeats = RepeatIndex()
 
     def __len__(self) -> int:
         return len(self._memories)
@@ -71,6 +78,12 @@ class Mirror:
         """Ids of the memories with this text, ascending."""
         return sorted(self._by_text.get(plain_text(text), ()))
 
+    def repeats_of(self, tags: Mapping[str, str]) -> list[int]:
+        """Ids of the memories with the same text, then of those that tried the same change, by likeness."""
+        same = self.with_text(tags.get("text", "")) if tags.get("text") else []
+        tried = [repeat.memory_id for repeat in self._repeats.find(tags)] if is_experiment(tags) else []
+        return list(dict.fromkeys([*same, *tried]))
+
     def put(self, memory: Memory) -> None:
         """Adds a memory or replaces the one of its id, indexes included."""
         memory_id = memory.memory_id
@@ -81,6 +94,9 @@ class Mirror:
         self._by_text.setdefault(plain_text(text), []).append(memory_id)
         self.retrieval.add(memory)
         self.terms.add_tags(memory_id, memory.row.tags)
+        self._repeats.remove(memory_id)
+        if is_experiment(memory.row.tags):
+            self._repeats.add(memory_id, memory.row.tags)
 
     def update(self, memory_id: int, record: Record) -> None:
         """Replaces the record of a known memory."""
@@ -96,6 +112,7 @@ class Mirror:
         if self._forget(memory_id):
             self.retrieval.remove(memory_id)
             self.terms.remove(memory_id)
+            self._repeats.remove(memory_id)
             self._keystones.discard(memory_id)
         self.graph.remove_node(memory_id)
 

@@ -117,7 +117,7 @@ class Recalling:
         words = self._store.mirror.retrieval.words
         scored = [
             (probability(hit, self.calibration), hit)
-            for hit in words.search(tokenize(text), max(200, limit * 4))
+            for hit in words.search(tokenize(text), max(1000, limit * 4))
         ]
         scored.sort(key=lambda pair: (-pair[0], pair[1].memory_id))
         return self._hits(
