@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+
+REMEMBERED_CHANGES = 256
 
 
 class HealthState(StrEnum):
@@ -40,6 +43,7 @@ class HealthRecord:
         self._closed = False
         self.sequence = 1
         self.current = SourceHealth(HealthState.STARTING, "", "the source is being opened", clock())
+        self._history = deque([(self.sequence, self.current)], maxlen=REMEMBERED_CHANGES)
 
     def set(self, state: HealthState, *, failing_test: str = "", explanation: str = "") -> bool:
         """True when this is a change of state or failing test; repeated reports are not."""
@@ -47,6 +51,7 @@ class HealthRecord:
             return False
         self.current = SourceHealth(state, failing_test, explanation, self._clock())
         self.sequence += 1
+        self._history.append((self.sequence, self.current))
         self._wake()
         return True
 
@@ -60,9 +65,14 @@ class HealthRecord:
         changed.set()
 
     async def watch(self) -> AsyncIterator[tuple[int, SourceHealth]]:
-        """The present health first, then the latest after each change, until `close`."""
+        """The present health first, then every change, until `close`; a watcher that falls more than 256
+        changes behind misses the oldest of them."""
+        seen = self.sequence - 1
         while not self._closed:
-            sequence, changed = self.sequence, self._changed
-            yield sequence, self.current
-            if sequence == self.sequence:
+            changed = self._changed
+            for sequence, health in list(self._history):
+                if sequence > seen:
+                    seen = sequence
+                    yield sequence, health
+            if seen == self.sequence and not self._closed:
                 await changed.wait()

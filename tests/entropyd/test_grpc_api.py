@@ -189,6 +189,10 @@ async def test_watching_health_gives_the_present_and_then_each_change(side: Side
     assert second.health.state == pb.HEALTH_STATE_HEALTHY
     assert (third.health.state, third.health.failing_test) == (pb.HEALTH_STATE_FAILED, "sigma")
     assert first.sequence < second.sequence < third.sequence
+    for state in (HealthState.STARTING, HealthState.HEALTHY, HealthState.DEGRADED) * 20:
+        side.dispenser.health.set(state)  # faster than anybody can read
+    rest = [await asyncio.wait_for(anext(watch), 5) for _ in range(60)]
+    assert [event.sequence for event in rest] == list(range(third.sequence + 1, third.sequence + 61))
     await watch.aclose()
 
 
