@@ -30,6 +30,8 @@ def list_sections(source: str) -> tuple[Section, ...]:
     """The sections in the order of the file. Raises InvalidArgumentError when a name occurs twice."""
     lines = _lines(source)
     marks = [(number, match[1]) for number, line in enumerate(lines, 1) if (match := _mark(line))]
+    if not marks:
+        return ()
     ends = [number - 1 for number, _ in marks[1:]] + [len(lines)]
     sections = tuple(Section(name, first, last) for (first, name), last in zip(marks, ends, strict=True))
     names = [section.name for section in sections]
