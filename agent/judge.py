@@ -31,7 +31,8 @@ class JudgePolicy:
     that all of them together lose less than two margins). equivalent_rate: error of one such verdict.
     learning_degrees: until pairs have given that many degrees of freedom, sigma is only a bound and a
     proposal gets learning_pairs pairs unless it is plainly worse. own_share: weight of the evidence that
-    trusts nothing but the proposal's own pairs; learning_own_share: the same while learning.
+    trusts nothing but the proposal's own pairs; learning_own_share: the same while learning, when it is
+    tuned to effects learning_effect times as large, which few pairs can show.
     replicates: runs of the baseline at the start.
     """
 
@@ -47,6 +48,7 @@ class JudgePolicy:
     learning_pairs: int = 3
     own_share: float = 0.2
     learning_own_share: float = 0.5
+    learning_effect: float = 2.5
     replicates: int = 5
 
     def level(self, number: int) -> float:
@@ -105,7 +107,7 @@ def judge(
     )
     needed = -math.log(policy.level(number))
     if better >= needed:
-        return answer(Verdict.KEEP, f"better: evidence {_power(better)}, {_power(needed)} needed")
+        return answer(Verdict.KEEP, f"better: evidence {_odds(better)}, {_odds(needed)} needed")
     hopeless = better <= math.log(policy.futility)
     if simpler and not learning:
         margin = policy.margin * noise.sigma / 2**equivalents
@@ -115,10 +117,10 @@ def judge(
             return answer(Verdict.EQUIVALENT, f"simpler, and less than {margin:.2g} worse")
         hopeless = hopeless and close <= math.log(policy.futility)
     if hopeless and not (learning and count < policy.learning_pairs and mean < sigma):
-        return answer(Verdict.DISCARD, f"no improvement: evidence {_power(better)}")
+        return answer(Verdict.DISCARD, f"no improvement: evidence {_odds(better)}")
     if count >= policy.max_pairs:
-        return answer(Verdict.DISCARD, f"not shown within {count} pairs: evidence {_power(better)}")
-    return answer(Verdict.RETEST, f"undecided: evidence {_power(better)}, {_power(needed)} needed")
+        return answer(Verdict.DISCARD, f"not shown within {count} pairs: evidence {_odds(better)}")
+    return answer(Verdict.RETEST, f"undecided: evidence {_odds(better)}, {_odds(needed)} needed")
 
 
 def moderate(
@@ -152,9 +154,8 @@ def weigh(
     if count < 3:
         return pooled
     own = np.sqrt(np.maximum(spread, 1e-30) / (count - 1))
-    alone = log_evidence(
-        -np.asarray(mean) * root / own, np.asarray(effect) * root, np.full(np.shape(own), count - 1.0)
-    )
+    expected = np.asarray(effect) * np.where(learning, policy.learning_effect, 1.0) * root
+    alone = log_evidence(-np.asarray(mean) * root / own, expected, np.full(np.shape(own), count - 1.0))
     share = np.where(learning, policy.learning_own_share, policy.own_share)
     result: Array = np.logaddexp(np.log1p(-share) + pooled, np.log(share) + alone)
     return result
@@ -173,5 +174,9 @@ def _measured(mean: float, error: float, count: int) -> str:
     return f"{mean:+.5f} ± {error:.5f} bits per byte over {count} pair{'s' if count > 1 else ''}"
 
 
-def _power(log_ratio: float) -> str:
-    return f"10^{log_ratio / math.log(10):+.1f}"
+def _odds(log_ratio: float) -> str:
+    if abs(log_ratio) > math.log(1e6):
+        return "over a million to 1" if log_ratio > 0 else "1 to over a million"
+    ratio = math.exp(abs(log_ratio))
+    shown = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
+    return f"{shown} to 1" if log_ratio >= 0 else f"1 to {shown}"
