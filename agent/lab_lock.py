@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -43,16 +44,17 @@ class LabLock:
             file.write(json.dumps(self._holder | {"pid": os.getpid()}) + "\n")
             file.flush()
         except OSError as error:
-            file.close()
+            _close(file)
             raise unwritable(self._path.parent, error) from error
         self._file = file
         return self
 
     def release(self) -> None:
         if self._file is not None:
-            self._file.seek(0)
-            self._file.truncate()
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.seek(0)
+                self._file.truncate()
+            _close(self._file)
             self._file = None
 
     def __enter__(self) -> Self:
@@ -98,6 +100,12 @@ def unwritable(path: Path, error: OSError) -> FailedPreconditionError | Resource
 def _describe(holder: dict[str, object]) -> str:
     text = f"process {holder.get('pid', 'unknown')}"
     return f"{text}, reachable at {holder['grpc']}" if holder.get("grpc") else text
+
+
+def _close(file: IO[str]) -> None:
+    """Closes the descriptor, and with it the lock, even where the last bytes cannot be written."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def _try_lock(file: IO[str]) -> bool:

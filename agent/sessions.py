@@ -108,6 +108,7 @@ class Sessions:
             lab.release()
             lab.ledger.close()
         self._labs.clear()
+        self._sessions.clear()
 
     def _running_in(self, path: Path) -> Session | None:
         for session in self._sessions.values():

@@ -1,0 +1,239 @@
+"""What goes wrong around a session: peers away, disks read-only, files edited by hand, clocks that jump."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from agent.records import ProposalState, StopReason
+from agent.results_table import read_results
+from agent.session import Peers
+from agent.sessions import Sessions
+from agent.settings import ProviderKeys
+from agent.start_options import StartOptions
+from agent.verdict import Verdict
+from services.entropy_client import EntropyClient
+from services.errors import FailedPreconditionError, InvalidArgumentError, ServiceError, UnavailableError
+from services.memory_client import MemoryClient
+from services.trainer_client import TrainerClient
+from tests.agent.conftest import MUCH_BETTER, MUCH_WORSE, run_to_end, scripted
+from tests.agent.daemons import Child
+
+NOBODY = "127.0.0.1:9"  # nothing listens on the discard port
+
+
+@pytest.fixture
+async def alone(trainer: Child) -> AsyncIterator[Sessions]:
+    """Memory and entropy are named and cannot be reached."""
+    async with TrainerClient(trainer.grpc) as client, MemoryClient(NOBODY) as memory:
+        async with EntropyClient(NOBODY) as entropy:
+
+            async def no_sleep(seconds: float) -> None:
+                await asyncio.sleep(0)
+
+            peers = Peers(client, memory, entropy, trainer_patience=20.0, replicates=3, sleep=no_sleep)
+            opened = Sessions(peers, ProviderKeys(), address=lambda: "127.0.0.1:1")
+            yield opened
+            await opened.close()
+
+
+async def test_without_memory_and_entropy_the_session_runs_and_says_so(
+    alone: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    session = await run_to_end(alone, scripted(lab, write_script({"changes": MUCH_BETTER})))
+    assert session.record.stop_reason is StopReason.PROPOSER_DONE, session.record.stop_detail
+    assert session.record.entropy_source == "os"
+    said = [
+        str(event.payload["text"])
+        for event in session.ledger.events(session.session_id, 0)
+        if event.kind == "message"
+    ]
+    assert sum("entropyd gives no seeds" in text for text in said) == 1
+    assert sum("memory is not reachable" in text for text in said) == 1
+    waiting = session.ledger.memories.waiting(session.session_id)
+    assert [memory.key for memory in waiting] == [f"{session.session_id}-p1"], "kept for later"
+
+
+async def test_a_trainer_that_stays_away_stops_the_session_by_name(
+    trainer: Child, sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    object.__setattr__(sessions._peers, "trainer_patience", 1.0)
+    script = write_script(*({"changes": {"MATRIX_LR": 0.02 + n / 100}} for n in range(20)))
+    session, _ = await sessions.start(scripted(lab, script))
+    while session.ledger.totals(session.session_id).proposals < 1:
+        await asyncio.sleep(0.05)
+    await trainer.kill()
+    await session.wait(60)
+    assert session.record.stop_reason is StopReason.TRAINER_FAILED
+    assert "did not answer" in session.record.stop_detail
+    with pytest.raises(UnavailableError) as caught:
+        await sessions.start(scripted(lab.with_name("other"), script))
+    assert caught.value.reason == "TRAINER_UNAVAILABLE"
+    await trainer.start()
+    session = await run_to_end(sessions, scripted(lab, script, max_experiments=3))
+    assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT
+
+
+async def test_a_baseline_that_crashes_stops_the_session_with_the_trainers_words(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    script = write_script({"changes": MUCH_BETTER})
+    session, _ = await sessions.start(StartOptions(lab=lab, manual=True))
+    await sessions.stop(session.session_id)
+    (lab / "train.py").write_text('FAIL = "NOT_FINITE"\n')
+    subprocess.run(["git", "-C", str(lab), "commit", "-qam", "broken"], check=True)
+    session = await run_to_end(sessions, scripted(lab, script))
+    assert session.record.stop_reason is StopReason.BASELINE_FAILED
+    assert "NOT_FINITE" in session.record.stop_detail
+
+
+async def test_a_commit_of_the_owner_becomes_the_incumbent(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    script = write_script({"description": "first", "changes": MUCH_WORSE}, {"changes": MUCH_BETTER})
+    await run_to_end(sessions, scripted(lab, script, max_experiments=1))
+    text = (lab / "train.py").read_text().replace("WEIGHT_DECAY = 0.2", "WEIGHT_DECAY = 0.1")
+    (lab / "train.py").write_text(text)
+    with pytest.raises(FailedPreconditionError) as caught:
+        await sessions.start(scripted(lab, script, max_experiments=2))
+    assert caught.value.reason == "LAB_DIRTY"
+    subprocess.run(["git", "-C", str(lab), "commit", "-qam", "mine"], check=True)
+    session = await run_to_end(sessions, scripted(lab, script, max_experiments=2))
+    second = session.ledger.proposals.all(session.session_id)[2]
+    assert "WEIGHT_DECAY = 0.1" in session.ledger.text(second.parent_source_hash)
+    assert second.verdict is Verdict.KEEP
+    assert "WEIGHT_DECAY = 0.1" in (lab / "train.py").read_text()
+
+
+async def test_results_edited_by_hand_decide_nothing_and_are_written_anew(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    script = write_script({"changes": MUCH_WORSE}, {"changes": MUCH_BETTER})
+    await run_to_end(sessions, scripted(lab, script, max_experiments=1))
+    (lab / "results.tsv").write_text("commit\tval_bpb\nabc\tnot a number\n")
+    session = await run_to_end(sessions, scripted(lab, script, max_experiments=2))
+    rows = read_results((lab / "results.tsv").read_text())
+    assert [row.status for row in rows] == ["keep", "discard", "keep"]
+    assert session.ledger.totals(session.session_id).proposals == 2
+
+
+async def test_a_clock_that_jumps_back_changes_no_count(
+    trainer: Child, lab: Path, write_script: Callable[..., str]
+) -> None:
+    now = iter(float(10**9 - step * 1000) for step in range(10**6))
+    async with TrainerClient(trainer.grpc) as client:
+        peers = Peers(client, None, None, replicates=2)
+        sessions = Sessions(peers, ProviderKeys(), address=lambda: "", clock=lambda: next(now))
+        session = await run_to_end(
+            sessions, scripted(lab, write_script({"changes": MUCH_BETTER}), max_hours=1.0)
+        )
+        assert session.record.stop_reason is StopReason.PROPOSER_DONE
+        assert 0 < session.record.active_seconds < 60
+        sequences = [event.sequence for event in session.ledger.events(session.session_id, 0)]
+        assert sequences == sorted(sequences)
+        await sessions.close()
+
+
+async def test_limits_stop_by_their_names_and_go_on_when_raised(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    script = write_script(*({"changes": {"MATRIX_LR": 0.02 + n / 100}} for n in range(9)))
+    session = await run_to_end(sessions, scripted(lab, script, max_device_seconds=60.0))
+    assert session.record.stop_reason is StopReason.DEVICE_LIMIT
+    session = await run_to_end(
+        sessions, scripted(lab, script, max_device_seconds=1e9, max_hours=1e-9, max_experiments=1)
+    )
+    assert session.record.stop_reason is StopReason.TIME_LIMIT
+    session = await run_to_end(sessions, scripted(lab, script, max_hours=10.0, max_experiments=1))
+    assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT
+    items = session.ledger.proposals.all(session.session_id)
+    assert all(item.state is ProposalState.RECORDED for item in items)
+
+
+async def test_two_starts_give_one_session_and_another_tag_must_wait(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    script = write_script(*({"changes": {"MATRIX_LR": 0.02 + n / 100}} for n in range(9)))
+    first, second = await asyncio.gather(
+        sessions.start(scripted(lab, script)), sessions.start(scripted(lab, script))
+    )
+    assert first[0] is second[0]
+    with pytest.raises(FailedPreconditionError) as caught:
+        await sessions.start(scripted(lab, script, tag="other"))
+    assert caught.value.reason == "LAB_LOCKED"
+    other = Sessions(sessions._peers, ProviderKeys(), address=lambda: "127.0.0.1:2")
+    with pytest.raises(FailedPreconditionError) as caught:
+        await other.start(scripted(lab, script))
+    assert caught.value.reason == "LAB_LOCKED"
+    await sessions.stop(first[0].session_id)
+    again, resumed = await other.start(scripted(lab, script, max_experiments=1))
+    assert resumed
+    await again.wait(60)
+    await other.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_experiments": -1},
+        {"time_budget": 0.0},
+        {"time_budget": float("nan")},
+        {"max_cost_usd": -0.5},
+        {"script": "/nowhere/script.json", "provider": "scripted"},
+        {"script": "", "provider": "scripted"},
+    ],
+)
+async def test_senseless_options_are_refused_with_their_name(
+    sessions: Sessions, lab: Path, options: dict[str, object]
+) -> None:
+    with pytest.raises(ServiceError) as caught:
+        await sessions.start(StartOptions(lab=lab, **options))  # type: ignore[arg-type]
+    assert next(iter(options)) in caught.value.message
+    assert not isinstance(caught.value, InvalidArgumentError) or caught.value.field
+
+
+async def test_another_budget_for_the_same_tag_is_refused(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    script = write_script({"changes": MUCH_BETTER})
+    await run_to_end(sessions, scripted(lab, script, time_budget=10.0))
+    with pytest.raises(FailedPreconditionError):
+        await sessions.start(scripted(lab, script, time_budget=20.0))
+    await run_to_end(sessions, scripted(lab, script, time_budget=20.0, tag="longer"))
+
+
+async def test_a_full_disk_stops_by_name_and_loses_nothing(
+    sessions: Sessions, tmp_path: Path, write_script: Callable[..., str]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        lab = disk / "lab"
+        script = write_script(*({"changes": {"MATRIX_LR": 0.02 + n / 100}} for n in range(6)))
+        session = await run_to_end(sessions, scripted(lab, script, max_experiments=1))
+        filler = disk / "filler"
+        with filler.open("wb") as file:
+            try:
+                while True:
+                    file.write(b"x" * 65536)
+                    file.flush()
+            except OSError:
+                pass
+        with pytest.raises(ServiceError) as caught:
+            await sessions.start(scripted(lab, script, max_experiments=3))
+        assert caught.value.reason in ("STORE_FULL", "LAB_FAILED"), caught.value.message
+        filler.unlink()
+        session = await run_to_end(sessions, scripted(lab, script, max_experiments=3))
+        assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT, session.record.stop_detail
+        items = session.ledger.proposals.all(session.session_id)
+        assert [item.number for item in items] == [0, 1, 2, 3]
+        await sessions.close()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
