@@ -110,7 +110,12 @@ async def open_backend(url: str, *, read_only: bool = False) -> MemoryBackend:
 
             return await open_sqlite(url, read_only=read_only)
         case "postgresql" | "postgres":
-            from memoryd.postgres_backend import open_postgres
+            try:
+                from memoryd.postgres_backend import open_postgres
+            except ModuleNotFoundError as missing:
+                raise ConfigurationError(
+                    f"--backend: PostgreSQL needs the package {missing.name}: install autoresearch-stack[postgres]"
+                ) from missing
 
             return await open_postgres(url, read_only=read_only)
         case "ferricula+http" | "ferricula+https":
