@@ -114,7 +114,7 @@ async def open_backend(url: str, *, read_only: bool = False) -> MemoryBackend:
                 from memoryd.postgres_backend import open_postgres
             except ModuleNotFoundError as missing:
                 raise ConfigurationError(
-                    f"--backend: PostgreSQL needs the package {missing.name}: install autoresearch-stack[postgres]"
+                    f"--backend: PostgreSQL needs {missing.name}: install autoresearch-stack[postgres]"
                 ) from missing
 
             return await open_postgres(url, read_only=read_only)
