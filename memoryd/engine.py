@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
-from memoryd.backend import MemoryBackend
+from memoryd.backend import Capability, MemoryBackend
 from memoryd.clock import Clock, ClockState
 from memoryd.collector import collector_at_rest
 from memoryd.dream import DreamSettings
@@ -16,12 +16,23 @@ from memoryd.embedding import Embedder
 from memoryd.entropy_feed import EntropyFeed, FirstFeed
 from memoryd.identity import Identity, make_identity, read_identity
 from memoryd.linking import Linking
+from memoryd.memory import pack_vector
 from memoryd.querying import Querying
 from memoryd.recalling import Recalling
 from memoryd.remembering import Remembering
 from memoryd.resonance import Resonance
 from memoryd.store import Store
-from services.errors import FailedPreconditionError, ResourceExhaustedError
+from services.errors import FailedPreconditionError, ResourceExhaustedError, UnavailableError
+
+EMBEDDED_AT_ONCE = 256
+WITHOUT = {
+    Capability.ATOMIC: "a change may be stored in part",
+    Capability.VECTORS: "vectors are not given back and are made anew at every start",
+    Capability.RECORDS: "recalls count only until the daemon ends, and it cannot dream",
+    Capability.VALUES: "identity, heat and idempotency keys last only until the daemon ends",
+    Capability.EVENTS: "events are kept only in memory",
+    Capability.BACKUP: "no backup can be written",
+}
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,13 @@ async def open_engine(
     """Loads the store and finishes what a crash interrupted. Raises the backend's errors."""
     settings = settings or EngineSettings()
     store = Store(backend, now=now)
+    missing = [text for capability, text in WITHOUT.items() if not store.can(capability)]
+    if missing:
+        store.warnings["capabilities"] = "this backend cannot do all: " + "; ".join(missing)
     with collector_at_rest():
         await store.load()
+        if not store.can(Capability.VECTORS):
+            await _make_vectors(store, embedder)
     recalling = Recalling(store, embedder)
     dreaming = Dreaming(store, recalling, settings=settings.dream)
     await recalling.load()
@@ -105,6 +121,22 @@ async def open_engine(
         await _identity(store),
         settings.agent_name,
     )
+
+
+async def _make_vectors(store: Store, embedder: Embedder) -> None:
+    """Vectors, in memory only, for what the backend gave back without one."""
+    waiting = [memory for memory in store.mirror.memories() if memory.row.text and not memory.row.vector]
+    if embedder.name == "none" or not waiting:
+        return
+    try:
+        for start in range(0, len(waiting), EMBEDDED_AT_ONCE):
+            page = waiting[start : start + EMBEDDED_AT_ONCE]
+            made = await embedder.embed([memory.row.text for memory in page])
+            for memory, vector in zip(page, made, strict=True):
+                row = replace(memory.row, vector=pack_vector(vector.tolist()))
+                store.mirror.put(replace(memory, row=row))
+    except (UnavailableError, ValueError) as error:
+        store.warnings["embedder"] = f"some memories have no vector: {error}"
 
 
 async def _identity(store: Store) -> Identity:
