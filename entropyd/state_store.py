@@ -167,8 +167,7 @@ class StateStore(AbstractContextManager["StateStore"]):
 def _read_or_make_key(path: Path) -> bytes:
     if not path.exists():
         part = path.with_suffix(".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(os.urandom(32))
             file.flush()
             os.fsync(file.fileno())

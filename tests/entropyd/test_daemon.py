@@ -158,6 +158,22 @@ async def test_a_token_guards_grpc_and_http_but_not_the_open_routes(daemon, tmp_
     assert "--http-open" in running.log.read_text()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="uses another loopback address as another machine")
+def test_http_open_shows_other_machines_the_compatible_routes_and_nothing_else(daemon) -> None:
+    with daemon("--source", "os:", "--http-open", "--http-listen", "0.0.0.0:0") as running:
+        port = int(running.http.rpartition(":")[2])
+
+        def get_from_elsewhere(path: str) -> int:
+            with socket.create_connection(("127.0.0.1", port), 5, source_address=("127.0.0.2", 0)) as link:
+                link.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+                return int(link.recv(4096).split()[1])
+
+        for path in ("/api/entropy", "/api/entropy?bytes=8", "/api/time", "/api/status", "/healthz"):
+            assert get_from_elsewhere(path) == 200
+        for path in ("/metrics", "/", "/api/entropyx", "/api/receipts"):
+            assert get_from_elsewhere(path) == 401
+
+
 def test_neither_torch_nor_gpl_code_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys, entropyd.__main__, entropyd.daemon, entropyd.settings, entropyd.assess, entropyd.probe\n"
