@@ -46,7 +46,7 @@ async def serve(settings: TrainerSettings) -> None:
             security=security,
             observer=CallObserver(registry),
             with_reflection=settings.reflection,
-            drain_seconds=min(settings.drain_seconds, 2.0),  # watches of running experiments would not end
+            drain_seconds=min(settings.drain_seconds, 1.5),  # watches of running experiments would not end
         )
         servicer = TrainerServicer(
             experiments, executor, settings.data, queue_capacity=settings.queue_capacity

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from trainer.artifacts import hash_artifacts
 from trainer.checkpoint_check import BadCheckpointError, CheckedCheckpoint, take_checkpoint
 from trainer.data.dataset import Dataset
+from trainer.estimate import TooLargeError, refuse_too_large
 from trainer.evaluation_run import EvaluationRun
 from trainer.executor import EndEvent, Job, LogEvent, MetricEvent, PhaseEvent, RunEvent
 from trainer.experiment import Audit, Evaluation, Failure, Finding, Result, State, Tier
@@ -77,6 +78,8 @@ class LocalRun:
     async def _train_and_score(self) -> Result:
         job = self._job
         await asyncio.to_thread(self._folder.create, job.source)
+        if misfit := await asyncio.to_thread(self._misfit):
+            return Result(failure=Failure.OUT_OF_DEVICE_MEMORY, failure_message=misfit)
         self._phase(State.STARTING)
         training = TrainingRun(job, self._dataset, self._settings, self._folder, self._clock)
         training.on_line = lambda stream, text: self._queue.put_nowait(LogEvent(stream, text))
@@ -121,6 +124,17 @@ class LocalRun:
             message = "the steps that it reports take more computing than the run did"
             return _refused(result, failed_work, evaluation, message)
         return replace(result, val_bpb=report.val_bpb, val_bpb_legacy=report.val_bpb_legacy)
+
+    def _misfit(self) -> str:
+        """Why the run clearly cannot fit its device; empty when it may."""
+        device, manifest = self._job.devices[0], self._dataset.manifest
+        memory = device.memory_bytes if device.kind == "cuda" else self._settings.memory_bytes
+        shape = (manifest.vocab_size, manifest.context_length)
+        try:
+            refuse_too_large(self._job.source, *shape, device.kind, memory)
+        except TooLargeError as error:
+            return str(error)
+        return ""
 
     def _describe(self, trained: Trained) -> Result:
         record, device = trained.record, self._job.devices[0]
