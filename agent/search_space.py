@@ -100,6 +100,7 @@ PARAMETERS: Mapping[str, Parameter] = _table(
     # Structure: what the template lets a name switch.
     Parameter("WEBER_MODE", "choice", choices=("off", "raw", "normalized"), weight=0.5),
     Parameter("WEBER_C_SQ", "float", 1e-6, 1e6, 0.25, 16.0, log=True, weight=0.5),
+    Parameter("WEBER_CONTROL", "choice", choices=("none", "mean", "shuffle"), searched=False),
     Parameter("VALUE_EMBEDDINGS", "switch"),
     Parameter("QK_NORM", "switch", weight=0.5),
     Parameter("DOCUMENT_MASK", "switch", weight=0.5),
