@@ -45,7 +45,7 @@ class Remembering:
         if new.idempotency_key:
             names.append(f"key/{new.idempotency_key}")
         if new.memory_id is None:
-            names.append(f"text/{new.text}")
+            names.append(f"text/{plain_text(new.text)}")
         async with contextlib.AsyncExitStack() as stack:
             for name in names:
                 await stack.enter_async_context(self._one_at_a_time(name))
