@@ -27,6 +27,7 @@ from services.errors import (
 )
 
 EMBED_SECONDS = 5.0
+QUERY_CHARACTERS = 16_384  # more words can not make a question clearer
 
 
 class Recalling:
@@ -79,7 +80,8 @@ class Recalling:
             )
             return [Hit(memory, 1.0) for memory in newest[: query.limit]], len(newest)
         filtered = bool(query.states or query.tags)
-        ranked = mirror.retrieval.rank(query.text, vector, query.limit, allowed if filtered else None)
+        text = query.text[:QUERY_CHARACTERS]
+        ranked = mirror.retrieval.rank(text, vector, query.limit, allowed if filtered else None)
         hits = [
             Hit(memory, item.score, item.arms)
             for item in ranked
@@ -117,7 +119,7 @@ class Recalling:
         words = self._store.mirror.retrieval.words
         scored = [
             (probability(hit, self.calibration), hit)
-            for hit in words.search(tokenize(text), max(1000, limit * 4))
+            for hit in words.search(tokenize(text[:QUERY_CHARACTERS]), max(1000, limit * 4))
         ]
         scored.sort(key=lambda pair: (-pair[0], pair[1].memory_id))
         return self._hits(
@@ -174,7 +176,7 @@ class Recalling:
             return None
         try:
             async with asyncio.timeout(EMBED_SECONDS):
-                vector: Vector = (await self._embedder.embed([text]))[0]
+                vector: Vector = (await self._embedder.embed([text[:QUERY_CHARACTERS]]))[0]
         except (UnavailableError, TimeoutError) as error:
             self._store.warnings["embedder"] = f"searched by words only: {error}"
             return None
