@@ -264,6 +264,7 @@ def test_the_trainer_has_no_sandbox(around: Surroundings) -> None:
     assert found[2].message == "/dev/shm has 64 MiB"
 
 
+@pytest.mark.long
 async def test_a_whole_and_a_broken_set_up_from_the_command_line(tmp_path: Path) -> None:
     flags = ("--lab", str(tmp_path / "lab"), "--data", str(tmp_path / "data"), "--json")
     whole = await run_command("doctor", *flags, timeout=120)

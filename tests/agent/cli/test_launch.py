@@ -110,6 +110,7 @@ async def test_a_daemon_that_dies_is_started_again_on_its_port(tmp_path: Path) -
     assert notes[0].startswith("memoryd ended with code -9")
 
 
+@pytest.mark.long
 async def test_one_that_cannot_start_stops_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,7 @@ async def test_the_handshake_does_not_wait_for_the_agent(tmp_path: Path) -> None
     assert json.loads(answer.content[0].text)["error"] == "AGENT_UNREACHABLE"  # type: ignore[union-attr]
 
 
-async def test_http_serves_the_same_tools_and_demands_the_token(tmp_path: Path) -> None:
+async def test_http_serves_the_same_tools() -> None:
     async with serve_agent(ScriptedAgent()) as address:
         process = await start_command("mcp", "--agent", address, "--http", "127.0.0.1:0")
         assert process.stdout is not None
@@ -66,6 +66,9 @@ async def test_http_serves_the_same_tools_and_demands_the_token(tmp_path: Path) 
         await asyncio.wait_for(process.wait(), 10)
         assert process.returncode == 0
 
+
+async def test_http_demands_the_token_where_one_is_set(tmp_path: Path) -> None:
+    async with serve_agent(ScriptedAgent()) as address:
         (tmp_path / "token").write_text("c" * 32)
         flags = ("--http", "127.0.0.1:0", "--http-token-file", str(tmp_path / "token"))
         guarded = await start_command("mcp", "--agent", address, *flags)

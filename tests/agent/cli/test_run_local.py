@@ -48,7 +48,7 @@ async def test_a_session_runs_to_its_end_and_stops_its_daemons(tmp_path: Path) -
     assert pids(tmp_path / "lab") == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 async def test_an_interrupt_stops_in_order_and_leaves_no_process(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -64,6 +64,7 @@ async def test_an_interrupt_stops_in_order_and_leaves_no_process(
     assert not any(psutil.pid_exists(pid) for pid in children)
 
 
+@pytest.mark.long
 async def test_an_agent_that_does_not_answer_the_stop_is_ended_by_signal(tmp_path: Path) -> None:
     process = await start(tmp_path / "lab", "--endless", "--slow-stop", "60")
     await read_until(process, b"#1 keep")
@@ -77,6 +78,7 @@ async def test_an_agent_that_does_not_answer_the_stop_is_ended_by_signal(tmp_pat
     assert not any(psutil.pid_exists(pid) for pid in children)
 
 
+@pytest.mark.long
 async def test_a_second_command_attaches_and_only_detaches(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     first = await start(lab, "--endless")
@@ -98,6 +100,7 @@ async def test_a_second_command_attaches_and_only_detaches(tmp_path: Path) -> No
     assert first.returncode == 0
 
 
+@pytest.mark.long
 async def test_daemons_end_with_a_command_that_is_killed_and_the_next_one_starts_its_own(
     tmp_path: Path,
 ) -> None:

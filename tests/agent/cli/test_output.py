@@ -1,0 +1,157 @@
+"""What programs and people read: golden JSON, plain pipes, colour only on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.cli.application import application
+from agent.cli.exit_codes import ExitCode, exit_code
+from services import errors
+from tests.agent.cli.command import run_command
+from tests.agent.cli.scripted_agentd import ScriptedAgent, serve_agent
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def compare(name: str, text: str) -> None:
+    """AUTORESEARCH_GOLDEN=write makes the files anew; the change then shows in the diff."""
+    path = GOLDEN / name
+    if os.environ.get("AUTORESEARCH_GOLDEN") == "write":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+async def test_the_json_of_a_session_is_stable() -> None:
+    async with serve_agent(ScriptedAgent()) as address:
+        result = await run_command("run", "--agent", address, "--json", "--lab", "/lab")
+        history = await run_command("history", "--agent", address, "--json", "--lab", "/lab")
+    compare("run.jsonl", result.out)
+    compare("history.json", json.dumps(json.loads(history.out), indent=1) + "\n")
+
+
+async def test_the_text_of_a_session_is_stable() -> None:
+    async with serve_agent(ScriptedAgent()) as address:
+        run = await run_command("run", "--agent", address, "--lab", "/lab")
+        report = await run_command("report", "--agent", address, "--lab", "/lab")
+    compare("run.txt", run.out)
+    compare("report.txt", report.out)
+
+
+async def run_on_a_terminal(*arguments: str, **environment: str) -> str:
+    """The command's output with a pseudo-terminal as stdout."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "agent.cli", *arguments, stdin=theirs, stdout=theirs, stderr=theirs,
+        env=dict(os.environ) | {"TERM": "xterm-256color", "COLUMNS": "100"} | environment,
+    )  # fmt: skip
+    os.close(theirs)
+    chunks = []
+
+    def read() -> None:
+        while True:
+            try:
+                chunk = os.read(ours, 65536)
+            except OSError:  # Linux says so when the other side is closed
+                return
+            if not chunk:
+                return
+            chunks.append(chunk)
+
+    await asyncio.gather(asyncio.to_thread(read), asyncio.wait_for(process.wait(), 60))
+    os.close(ours)
+    return b"".join(chunks).decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+async def test_a_terminal_gets_colour_and_a_live_line_unless_no_color_is_set() -> None:
+    async with serve_agent(ScriptedAgent()) as address:
+        coloured = await run_on_a_terminal("run", "--agent", address, "--lab", "/lab")
+        plain = await run_on_a_terminal("run", "--agent", address, "--lab", "/lab", NO_COLOR="1")
+        as_json = await run_on_a_terminal("run", "--agent", address, "--lab", "/lab", "--json")
+    colour = re.compile(r"\x1b\[[0-9;]*(3[0-9]|9[0-7])m")
+    assert colour.search(coloured)
+    assert "keep" in coloured
+    assert not colour.search(plain)
+    assert "keep" in plain
+    assert "\x1b" not in as_json
+    assert all(json.loads(line) for line in as_json.splitlines())
+
+
+async def test_a_reader_that_leaves_early_is_no_error() -> None:
+    process = await asyncio.create_subprocess_shell(
+        f"{sys.executable} -m agent.cli doctor --help | head -1",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert out.startswith(b"Usage")
+    assert err == b""
+
+
+async def test_wrong_use_is_a_message_and_code_two() -> None:
+    for arguments in (["nonsense"], ["run", "--nonsense"], ["run", "--max-experiments", "many"], ["call"]):
+        result = await run_command(*arguments)
+        assert result.code == 2
+        assert result.out == ""
+        assert "Error" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["run", "--provider", "oracle"], "--provider: 'oracle'"),
+        (["run", "--tag", "../x"], "tag: '../x'"),
+        (["run", "--provider", "scripted"], "--script"),
+        (["run", "--script", "x"], "--script"),
+        (["run", "--base-url", "localhost"], "--base-url: 'localhost'"),
+        (["run", "--trainer", "gpu"], "--trainer: 'gpu'"),
+        (["run", "--memory", "mysql://x"], "--memory: 'mysql://x'"),
+        (["train", "--time-budget", "5", "--tokens", "9"], "--time-budget and --tokens"),
+        (["history", "--lab", "/nowhere"], "/nowhere"),
+        (["sample", "--lab", "/nowhere"], "/nowhere"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+async def test_a_wrong_value_is_named_with_the_way_out(
+    arguments: list[str], named: str, tmp_path: Path
+) -> None:
+    result = await run_command(*arguments, cwd=tmp_path)
+    assert result.code in (2, 3)
+    assert result.out == ""
+    assert len(result.err.splitlines()) == 1
+    assert result.err.startswith("error: ")
+    assert named in result.err
+    assert list(tmp_path.iterdir()) == [], "nothing was made"
+
+
+def test_every_error_has_a_code_and_the_page_lists_all() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for code in ExitCode:
+        assert re.search(rf"^\| {code.value} \|", page, re.MULTILINE), code
+    kinds = [value for value in vars(errors).values() if isinstance(value, type)]
+    assert len(kinds) >= 14
+    for kind in kinds:
+        if issubclass(kind, errors.ServiceError):
+            assert exit_code(kind("x")) is not ExitCode.OK
+    assert exit_code(errors.InternalError("x")) is ExitCode.INTERNAL
+
+
+def test_every_command_is_on_the_page_and_explains_itself() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for command in application.registered_commands:
+        if command.hidden:
+            continue
+        assert command.callback is not None
+        name = command.name or command.callback.__name__
+        assert f"`{name}`" in page, name
+        assert (command.callback.__doc__ or "").strip(), name
