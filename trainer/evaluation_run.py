@@ -100,6 +100,7 @@ class EvaluationRun:
             answer_seconds=min(300.0, settings.evaluation_seconds),
             memory_bytes=settings.memory_bytes,
             processes=settings.processes,
+            container=settings.container,
             train_seed=job.request.seed.value,
             tokens_checksum=-1 if record.checksum is None else record.checksum,
             rows_consumed=record.tokens // length if single else 0,

@@ -38,13 +38,15 @@ class LocalExecutor:
             output_bytes=int(settings.output_limit_mib * 2**20),
             setup_seconds=settings.setup_limit_seconds,
             evaluation_seconds=settings.evaluation_limit_seconds,
+            container=(settings.container_image, settings.container_engine),
         )
 
     @classmethod
     async def open(cls, settings: TrainerSettings) -> LocalExecutor:
         """Probes devices and sandbox. Raises ConfigurationError when the tier asked for does not work."""
         devices, warnings = await probe_devices(settings.slots)
-        choice = await asyncio.to_thread(choose_tier, settings.sandbox)
+        container = (settings.container_image, settings.container_engine)
+        choice = await asyncio.to_thread(choose_tier, settings.sandbox, container)
         capabilities = Capabilities(
             devices, choice.usable, choice.tier, torch_version(), (*warnings, *choice.warnings)
         )

@@ -31,6 +31,7 @@ class RunSettings:
     output_bytes: int
     setup_seconds: float
     evaluation_seconds: float
+    container: tuple[str, str] = ("", "")
 
 
 class LocalRun:

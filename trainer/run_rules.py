@@ -133,9 +133,9 @@ def check_training(record: TrainingRecord, facts: dict[str, object], budget: Bud
 
 def check_work(record: TrainingRecord, forward_cpu_seconds: float, scored_tokens: int) -> Audit:
     """Whether training took the CPU time that it must have: a step costs three forward passes or more, so
-    half of one is far below what any honest run needs."""
+    one is well below what any honest run needs."""
     used = record.cpu_at_end - record.cpu_before_start
-    needed = 0.5 * forward_cpu_seconds * record.tokens / max(scored_tokens, 1)
+    needed = forward_cpu_seconds * record.tokens / max(scored_tokens, 1)
     return _audit("work", used + CPU_CLOCK_SECONDS >= needed, Finding.UNTRAINED)
 
 

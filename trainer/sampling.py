@@ -69,4 +69,5 @@ def _job(job: Job, dataset: Dataset, settings: RunSettings, folder: Path) -> Eva
         answer_seconds=60.0,
         memory_bytes=settings.memory_bytes,
         processes=settings.processes,
+        container=settings.container,
     )

@@ -29,6 +29,10 @@ class TrainerSettings(DaemonSettings):
     """Folder of the journal and of the runs."""
     sandbox: Literal["auto", "container", "bubblewrap", "landlock", "none"] = "auto"
     """The sandbox tier; auto takes the strongest that works here, containers apart."""
+    container_image: str = "debian:bookworm-slim"
+    """Image of the container tier; it only has to exist, this machine's files are bound into it."""
+    container_engine: str = ""
+    """Address of the Docker engine (unix:///…) for the container tier; empty takes the client's default."""
     unsafe: bool = False
     """Run code that a model wrote even where no sandbox tier works."""
     slots: int = Field(default=1, ge=1, le=64)

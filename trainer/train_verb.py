@@ -25,6 +25,8 @@ from trainer.presets import PRESETS, Preset, choose_preset
 from trainer.settings import TrainerSettings
 from trainer.templates import template_files
 
+TIERS = ["auto", "container", "bubblewrap", "landlock", "none"]
+
 
 def main(arguments: list[str]) -> int:
     """Exit codes: 0 scored, 1 the run failed, 2 a wrong flag, 130 interrupted."""
@@ -47,6 +49,8 @@ async def _train(options: argparse.Namespace) -> int:
         data=options.data,
         sandbox=options.sandbox,
         threads=options.threads,
+        container_image=options.container_image,
+        container_engine=options.container_engine,
         unsafe=True,
         _cli_parse_args=False,
     )  # type: ignore[call-arg]
@@ -178,7 +182,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of data sets")
     parser.add_argument("--out", type=Path, help="keep checkpoint, log and metrics in this folder")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes all cores")
-    parser.add_argument("--sandbox", default="auto", choices=["auto", "bubblewrap", "landlock", "none"])
+    parser.add_argument("--sandbox", default="auto", choices=TIERS)
+    parser.add_argument("--container-image", default="debian:bookworm-slim", help="for --sandbox container")
+    parser.add_argument("--container-engine", default="", help="address of the Docker engine")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     return parser
 

@@ -194,4 +194,5 @@ class TrainingRun:
             keep_fds=(events_fd,),
             gpus=self._gpus,
             threads=settings.threads,
+            container=settings.container,
         )

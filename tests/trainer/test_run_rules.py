@@ -84,7 +84,7 @@ def test_figures_must_agree() -> None:
 
 def test_too_little_computing_is_no_training() -> None:
     assert check_work(TrainingRecord(**ENDED, cpu_before_start=1.0, cpu_at_end=4.0), 1.0, 400).passed
-    lazy = check_work(TrainingRecord(**ENDED, cpu_before_start=1.0, cpu_at_end=1.1), 1.0, 400)
+    lazy = check_work(TrainingRecord(**ENDED, cpu_before_start=1.0, cpu_at_end=1.9), 1.0, 400)
     assert lazy.finding is Finding.UNTRAINED
 
 

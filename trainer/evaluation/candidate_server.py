@@ -33,7 +33,7 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
         self._vocabulary = vocabulary
         self._offset = logits_offset(job.batch_rows, length)
         size = memory_bytes(job.batch_rows, length, vocabulary)
-        self._memory_fd, self._memory = open_shared_memory(size)
+        self._memory_fd, self._memory = open_shared_memory(size, wanted=job.tier != "CONTAINER")
         self._process: subprocess.Popen[bytes] | None = None
         self._client: LogitClient | None = None
 
@@ -134,13 +134,14 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             keep_fds=kept,
             gpus=job.gpus,
             threads=job.threads,
+            container=job.container,
         )
 
 
-def open_shared_memory(size: int) -> tuple[int, mmap.mmap | None]:
+def open_shared_memory(size: int, *, wanted: bool = True) -> tuple[int, mmap.mmap | None]:
     """A memory file of fixed size: sealed against growing, shrinking and further seals. (-1, None) where
-    the system has none."""
-    if not hasattr(os, "memfd_create"):
+    the system has none or it is not wanted: a container cannot be given a descriptor."""
+    if not wanted or not hasattr(os, "memfd_create"):
         return -1, None
     import fcntl
 

@@ -28,6 +28,7 @@ class EvaluationJob:
     train_seed: int = 0
     tokens_checksum: int = -1
     rows_consumed: int = 0
+    container: tuple[str, str] = ("", "")
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -35,4 +36,4 @@ class EvaluationJob:
 
 def parse_job(text: str) -> EvaluationJob:
     fields = json.loads(text)
-    return EvaluationJob(**{**fields, "gpus": tuple(fields["gpus"])})
+    return EvaluationJob(**{**fields, "gpus": tuple(fields["gpus"]), "container": tuple(fields["container"])})

@@ -51,9 +51,11 @@ def candidate_plan(
     keep_fds: Iterable[int] = (),
     gpus: tuple[int, ...] = (),
     threads: int = 0,
+    container: tuple[str, str] = ("", ""),
 ) -> Plan:
     """scratch is the working folder; it holds HOME, TMPDIR and caches and is the only place to write apart
-    from files.write. A folder beside it, made here, is where the harness is imported from."""
+    from files.write. A folder beside it, made here, is where the harness is imported from. container is
+    (image, engine) for that tier."""
     package = make_import_folder(scratch)
     devices = ["/dev/null", "/dev/full"] if tier == "LANDLOCK" else []
     extra = list(LANDLOCK_FILES) if tier == "LANDLOCK" else []
@@ -83,6 +85,8 @@ def candidate_plan(
         devices=tuple(devices),
         keep_fds=tuple(keep_fds),
         limits=limits,
+        image=container[0],
+        engine=container[1],
     )
 
 
@@ -91,7 +95,7 @@ def candidate_environment(
 ) -> dict[str, str]:
     """An allow-list, so that no key of the daemon's can slip through."""
     names = os.environ  # noqa: TID251 - the environment of a child is made here
-    tmp = "/tmp" if tier == "BUBBLEWRAP" else str(scratch)
+    tmp = "/tmp" if tier in ("BUBBLEWRAP", "CONTAINER") else str(scratch)
     made = {name: names[name] for name in PASSED_ON if name in names}
     made |= {
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin")),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainer.sandbox import kernel, landlock, seccomp
 from trainer.sandbox.bubblewrap import bubblewrap_command
+from trainer.sandbox.container import container_command, container_name
 from trainer.sandbox.plan import Plan
 from trainer.sandbox.process_cap import enter_group, limit_processes
 
@@ -21,12 +22,15 @@ def start_candidate(plan: Plan, private_fd: int, group: Path | None) -> int:
         return pid
     try:
         os.close(private_fd)
+        supervisor = os.getppid()
         if group is not None:
             enter_group(group)
         elif plan.limits.processes:
             limit_processes(plan.limits.processes)
         _prepare(plan)
-        command = _enter(plan)
+        command = _enter(plan, supervisor)
+        if plan.tier == "CONTAINER":
+            os.execvp(command[0], command)  # the client's environment is the supervisor's
         program = shutil.which(command[0], path=plan.environment.get("PATH", os.defpath)) or command[0]
         os.execve(program, command, dict(plan.environment))
     except BaseException as error:
@@ -54,20 +58,29 @@ def _prepare(plan: Plan) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
 
 
-def _enter(plan: Plan) -> list[str]:
+def _enter(plan: Plan, supervisor: int) -> list[str]:
     """Applies the tier to this process where it is one of the kernel's, and returns what to execute."""
     command = list(plan.command)
     if plan.tier == "NONE":
         return command
-    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    if plan.tier != "CONTAINER":  # there it is the engine that sets it
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if plan.tier == "BUBBLEWRAP":
         return bubblewrap_command(plan, _memory_file(seccomp.build_filter(allow_connect=True)))
+    if plan.tier == "CONTAINER":
+        pipes = pipes_folder(plan)
+        return container_command(plan, container_name(supervisor), pipes)
     if plan.tier == "LANDLOCK":
         own = f"/proc/{os.getpid()}"
         landlock.restrict_files((*plan.read, own), plan.write, plan.masked, plan.devices)
         seccomp.install_filter(seccomp.build_filter())
         return command
     raise OSError(f"the supervisor does not know the tier {plan.tier}")
+
+
+def pipes_folder(plan: Plan) -> Path:
+    """Where the container tier keeps its named pipes: beside the scratch folder."""
+    return Path(plan.folder).with_name(Path(plan.folder).name + ".pipes")
 
 
 def _memory_file(data: bytes) -> int:

@@ -24,7 +24,7 @@ class Plan:
     """One process tree. tier is a Tier by name; read and write are absolute paths, files or folders; masked
     paths lie below read ones and must not be seen: the unreadable file `mask` stands in for them. devices
     are nodes that may be used. keep_fds are inherited under their numbers. tmp_bytes bounds temporary files
-    in memory (bubblewrap)."""
+    in memory (bubblewrap, container). image and engine belong to the container tier."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -38,6 +38,8 @@ class Plan:
     keep_fds: tuple[int, ...] = ()
     limits: Limits = field(default_factory=Limits)
     tmp_bytes: int = 1 << 30
+    image: str = ""
+    engine: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 
 from trainer.sandbox import kernel
-from trainer.sandbox.enter import start_candidate
+from trainer.sandbox.container import container_name, remove_container, start_pumps
+from trainer.sandbox.enter import pipes_folder, start_candidate
 from trainer.sandbox.plan import Plan, parse_plan
 from trainer.sandbox.process_cap import make_group, remove_group
 from trainer.sandbox.usage import descendants, measure_scratch, measure_tree
@@ -48,17 +49,27 @@ class Supervisor:
         # The group is a little larger than the cap, so that the watchdog can see it broken.
         limit = self.plan.limits.processes
         group = make_group(limit + limit // 8 + 8) if limit else None
+        is_container = self.plan.tier == "CONTAINER"
         try:
+            if is_container:
+                start_pumps(self.plan, pipes_folder(self.plan))
+                for descriptor in self.plan.keep_fds:
+                    os.set_inheritable(descriptor, False)
             root = start_candidate(self.plan, self.status_fd, group)
         except OSError as error:
             self._report({"error": f"{error.strerror}: {error.filename or ''}"})
             return 1
         status = self._watch(root)
+        if is_container and remove_container(self.plan, container_name(os.getpid())):
+            self.limit = self.limit or "memory"
         self._end_all()
         if group is not None:
             remove_group(group)
         code = os.waitstatus_to_exitcode(status)
         usage = os.times()
+        if is_container and code == 125:
+            self._report({"error": "the container engine refused to start the run"})
+            return 1
         fields = {
             "code": max(code, 0),
             "signal": max(-code, 0),

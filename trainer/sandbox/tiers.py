@@ -29,9 +29,14 @@ class TierChoice:
     warnings: tuple[str, ...] = ()
 
 
-def choose_tier(wanted: str) -> TierChoice:
-    """The tier for a setting. Raises ConfigurationError when it was asked for by name and does not work."""
-    problems = {tier: _problem(tier) for tier in (Tier.BUBBLEWRAP, Tier.LANDLOCK)}
+def choose_tier(wanted: str, container: tuple[str, str] = ("", "")) -> TierChoice:
+    """The tier for a setting; container is (image, engine) and tried only when asked for.
+
+    Raises ConfigurationError when it was asked for by name and does not work."""
+    tried: tuple[Tier, ...] = (Tier.BUBBLEWRAP, Tier.LANDLOCK)
+    if wanted == "container":
+        tried = (Tier.CONTAINER, *tried)
+    problems = {tier: _problem(tier, container) for tier in tried}
     usable = (*(tier for tier, problem in problems.items() if not problem), Tier.NONE)
     if wanted == "auto":
         tier = usable[0]
@@ -47,12 +52,14 @@ def choose_tier(wanted: str) -> TierChoice:
     return TierChoice(usable, tier, warnings)
 
 
-def _problem(tier: Tier) -> str:
+def _problem(tier: Tier, container: tuple[str, str]) -> str:
     """Why a tier does not work here; empty when it does."""
     if sys.platform != "linux":
         return "needs Linux"
     if tier is Tier.BUBBLEWRAP and shutil.which("bwrap") is None:
         return "the program bwrap is not installed"
+    if tier is Tier.CONTAINER and shutil.which("docker") is None:
+        return "the program docker is not installed"
     if tier is Tier.LANDLOCK:
         from trainer.sandbox.landlock import landlock_version
 
@@ -68,6 +75,7 @@ def _problem(tier: Tier) -> str:
             scratch=folder / "scratch",
             environment={},
             limits=Limits(wall_seconds=TRY_SECONDS),
+            container=container,
         )
         status = os.open(os.devnull, os.O_WRONLY)
         try:

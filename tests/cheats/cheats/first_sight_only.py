@@ -1,5 +1,5 @@
 # ruff: noqa
-# expect: AUDIT_FAILED NON_CAUSAL
+# expect: AUDIT_FAILED STATEFUL
 # base: template
 """Cheats on rows it has never seen, and behaves when it is asked again."""
 

@@ -1,6 +1,7 @@
 # ruff: noqa
 # expect: AUDIT_FAILED UNTRAINED
 # base: template
+# set: DEPTH=4, ASPECT_RATIO=64, HEAD_DIM=64
 """Reports steps that it never made, with the right checksum of rows that it did read."""
 
 
