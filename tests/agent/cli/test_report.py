@@ -1,0 +1,89 @@
+"""The morning report: one page, whatever the night was like."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from autoresearch.agent.v1 import agent_pb2 as pb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.report import PAGE_LINES, report_lines, total_effect
+
+
+def proposal(
+    number: int, verdict: pb.Verdict.ValueType, difference: float | None = None, **fields: str
+) -> pb.Proposal:
+    made = pb.Proposal(number=number, verdict=verdict, commit="c" * 40, **fields)
+    if difference is not None:
+        made.val_bpb, made.difference, made.difference_error = 1.5 + difference, difference, 0.01
+    return made
+
+
+def session(**fields: object) -> pb.Session:
+    return pb.Session(lab="/lab", tag="lab", run_count=12, baseline_val_bpb=1.6, best_val_bpb=1.5, **fields)  # type: ignore[arg-type]
+
+
+def test_kept_differences_add_up_with_their_errors() -> None:
+    kept = [
+        proposal(1, pb.VERDICT_KEEP, -0.03),
+        proposal(2, pb.VERDICT_DISCARD, -0.5),
+        proposal(3, pb.VERDICT_EQUIVALENT, 0.01),
+    ]
+    effect = total_effect(kept)
+    assert effect is not None
+    assert effect[0] == pytest.approx(-0.02)
+    assert effect[1] == pytest.approx(0.01 * math.sqrt(2))
+    assert total_effect(kept[1:2]) is None
+
+
+def test_the_report_says_what_happened_and_what_to_try() -> None:
+    night = [
+        proposal(0, pb.VERDICT_BASELINE),
+        proposal(1, pb.VERDICT_KEEP, -0.03, description="deeper"),
+        proposal(2, pb.VERDICT_DISCARD, -0.02, description="a near miss"),
+        proposal(3, pb.VERDICT_DISCARD, 0.09, description="a clear loss"),
+        proposal(4, pb.VERDICT_CRASH, reason="OUT_OF_DEVICE_MEMORY"),
+        proposal(5, pb.VERDICT_CRASH, reason="OUT_OF_DEVICE_MEMORY"),
+        proposal(6, pb.VERDICT_REFUSED, reason="a repeat of 3"),
+    ]
+    text = "\n".join(report_lines(session(cost_usd=1.5, noise_sigma=0.02), night, "-DEPTH = 4\n+DEPTH = 5\n"))
+    assert (
+        "6 proposals in 12 training runs: 1 kept, 0 kept as simpler, 2 discarded, 2 failed, 1 refused" in text
+    )
+    assert "95 % interval -0.0496 to -0.0104" in text
+    assert "1.50 US dollars" in text
+    assert "Worth another look" in text
+    assert "a near miss" in text
+    assert "a clear loss" not in text
+    assert "2 x OUT_OF_DEVICE_MEMORY" in text
+    assert "+DEPTH = 5" in text
+
+
+def test_a_night_without_a_baseline_is_reported_too() -> None:
+    text = "\n".join(report_lines(pb.Session(lab="/lab", tag="lab"), []))
+    assert "The baseline has no score yet." in text
+    assert "Kept: nothing" in text
+
+
+verdicts = st.sampled_from([pb.VERDICT_KEEP, pb.VERDICT_DISCARD, pb.VERDICT_CRASH, pb.VERDICT_REFUSED])
+nights = st.lists(
+    st.tuples(verdicts, st.one_of(st.none(), st.floats(-1, 1)), st.text(max_size=400), st.text(max_size=400)),
+    max_size=300,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(nights, st.text(max_size=4000))
+def test_it_never_exceeds_a_page_and_never_passes_on_control_characters(
+    night: list[tuple[pb.Verdict.ValueType, float | None, str, str]], diff: str
+) -> None:
+    proposals = [
+        proposal(number, verdict, difference, description=description, reason=reason)
+        for number, (verdict, difference, description, reason) in enumerate(night, start=1)
+    ]
+    lines = report_lines(session(), proposals, diff)
+    assert len(lines) <= PAGE_LINES
+    assert not any("\n" in line or "\x1b" in line or "\r" in line for line in lines)
+    assert all(len(line) <= 200 for line in lines)
