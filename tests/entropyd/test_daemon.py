@@ -18,11 +18,15 @@ import pytest
 from autoresearch.entropy.v1 import entropy_pb2 as pb
 
 from entropyd.daemon import serve
+from entropyd.receipts import check_chain
 from entropyd.settings import EntropydSettings
+from entropyd.state_store import StateStore
+from services.addresses import parse_address
 from services.entropy_client import EntropyClient
 from services.errors import ConfigurationError, UnauthenticatedError, UnavailableError
 from services.security import ClientSecurity
 from services.settings import load_settings
+from tests.entropyd.http_side import ask
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
@@ -192,3 +196,41 @@ def test_help_explains_itself() -> None:
     )
     for word in ("--source", "--http-open", "rtl_tcp://HOST:PORT", "assess"):
         assert word in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_ten_thousand_draws_without_a_dongle_are_all_called_os_everywhere(
+    daemon, tmp_path: Path
+) -> None:
+    """In the gRPC answer, its receipt, the JSON, the headers, the status and the metrics."""
+    state = tmp_path / "state"
+    with daemon("--source", "auto", "--usb-devices", str(tmp_path), "--state", str(state)) as running:
+        address = parse_address(running.http)
+        async with EntropyClient(running.grpc) as client:
+
+            async def draw_some(count: int) -> None:
+                for number in range(count):
+                    pool = (pb.POOL_FULL, pb.POOL_DRBG)[number % 2]
+                    answer = await client.draw(8, purpose="check", pool=pool)
+                    assert answer.provenance.source == pb.SOURCE_OS
+                    assert answer.provenance.claimed_min_entropy_bits == 0.0
+                    assert json.loads(answer.receipt.statement)["source"] == "os"
+
+            async def ask_some(count: int) -> None:
+                for _ in range(count):
+                    answer = await ask(address, "/api/entropy?bytes=8")
+                    assert json.loads(answer.body)["source"] == "os"
+                    assert answer.headers["x-entropy-source"] == "os"
+
+            await asyncio.gather(*(draw_some(900) for _ in range(10)), *(ask_some(250) for _ in range(4)))
+            status = await client.status()
+        metrics = get(running.http, "/metrics")[1].decode()
+    assert status.fallback_draws_total == 10_000
+    assert 'entropyd_draws_total{source="os"} 10000.0' in metrics
+    assert 'entropyd_draws_total{source="radio"} 0.0' in metrics
+    with StateStore(state) as store:
+        receipts = store.receipts(20_000)
+    assert len(receipts) == 10_000
+    assert {json.loads(receipt.statement)["source"] for receipt in receipts} == {"os"}
+    assert check_chain(receipts) == ""

@@ -31,6 +31,7 @@ def test_ten_million_healthy_samples_raise_nothing() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_a_hundred_million_healthy_samples_raise_nothing() -> None:
     assert run_healthy(100_000_000, seed=2) == Counter()
 

@@ -135,6 +135,7 @@ async def test_faults_of_the_device_under_pyrtlsdr(dongle: FakeDongle, tuning: T
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 async def test_twenty_faults_under_pyrtlsdr(dongle: FakeDongle, tuning: Tuning) -> None:
     before = len(os.listdir("/proc/self/fd"))
     modes = ["absent", "eio", "stall", "segv", "short", "repeat", "stuck", "counter", "absent", "segv"] * 2
@@ -144,6 +145,7 @@ async def test_twenty_faults_under_pyrtlsdr(dongle: FakeDongle, tuning: Tuning) 
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3 * 3600)
 async def test_a_thousand_faults_under_pyrtlsdr(dongle: FakeDongle, tuning: Tuning) -> None:
     modes = ["absent", "eio", "stall", "segv", "short", "repeat", "stuck", "counter", "absent", "segv"] * 100
     await inject_and_recover(dongle, lambda: RtlSdrSource(tuning), modes)
@@ -193,6 +195,7 @@ async def test_a_second_client_of_the_real_rtl_tcp_is_told_busy(dongle: FakeDong
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 async def test_faults_of_the_device_under_the_real_rtl_tcp(dongle: FakeDongle) -> None:
     with real_rtl_tcp(dongle) as port:
         modes = ["stall", "repeat", "counter", "stuck", "stall"]
@@ -215,6 +218,7 @@ async def wait_for_port(port: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 async def test_the_service_answers_through_every_fault_and_never_mislabels(
     dongle: FakeDongle, daemon, tmp_path: Path
 ) -> None:
