@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,38 @@ from agent.sessions import Sessions
 from agent.settings import ProviderKeys
 from agent.start_options import StartOptions
 from services.trainer_client import TrainerClient
-from tests.agent.daemons import Child, trainerd
+from tests.agent.daemons import Child, start_blocking, trainerd
+
+
+@pytest.fixture(scope="session")
+def shared_trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one scripted trainer for all tests that leave it alive."""
+    child = trainerd(tmp_path_factory.mktemp("trainer"))
+    with start_blocking(child) as grpc:
+        yield grpc
 
 
 @pytest.fixture
 async def trainer(tmp_path: Path) -> AsyncIterator[Child]:
+    """A trainer of one's own, to be killed."""
     child = await trainerd(tmp_path / "daemons").start()
     yield child
     await child.kill()
 
 
 @pytest.fixture
-async def sessions(trainer: Child) -> AsyncIterator[Sessions]:
-    async with TrainerClient(trainer.grpc) as client:
+async def sessions(shared_trainer: str) -> AsyncIterator[Sessions]:
+    async with TrainerClient(shared_trainer) as client:
         peers = Peers(client, None, None, trainer_patience=20.0, replicates=3)
+        opened = Sessions(peers, ProviderKeys(), address=lambda: "127.0.0.1:1")
+        yield opened
+        await opened.close()
+
+
+@pytest.fixture
+async def own_sessions(trainer: Child) -> AsyncIterator[Sessions]:
+    async with TrainerClient(trainer.grpc) as client:
+        peers = Peers(client, None, None, trainer_patience=1.0, replicates=3)
         opened = Sessions(peers, ProviderKeys(), address=lambda: "127.0.0.1:1")
         yield opened
         await opened.close()

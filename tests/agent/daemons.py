@@ -7,7 +7,9 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,15 +26,14 @@ class Child:
     http: str = "127.0.0.1:0"
     process: asyncio.subprocess.Process | None = None
 
+    def command(self) -> list[str]:
+        common = ["--listen", self.grpc, "--http-listen", self.http, "--exit-with-parent"]
+        return [sys.executable, "-m", self.module, *self.arguments, *common, "--drain-seconds", "0.5"]
+
     async def start(self) -> Child:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                self.module,
-                *self.arguments,
-                *("--listen", self.grpc, "--http-listen", self.http, "--exit-with-parent"),
-                *("--drain-seconds", "0.5"),
+                *self.command(),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, **self.environment},
@@ -64,6 +65,19 @@ class Child:
         return self.process is not None and self.process.returncode is None
 
 
+@contextlib.contextmanager
+def start_blocking(child: Child) -> Iterator[str]:
+    """The gRPC address of a daemon that no event loop owns; ended with the block."""
+    with child.log.open("ab") as log:
+        process = subprocess.Popen(child.command(), stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["grpc"]
+    finally:
+        process.kill()
+        process.wait()
+
+
 def trainerd(folder: Path, seconds: float = 0.02) -> Child:
     folder.mkdir(parents=True, exist_ok=True)
     arguments = ["--executor", "scripted", "--scripted-seconds", str(seconds)]
@@ -73,9 +87,7 @@ def trainerd(folder: Path, seconds: float = 0.02) -> Child:
 
 def entropyd(folder: Path) -> Child:
     folder.mkdir(parents=True, exist_ok=True)
-    return Child(
-        "entropyd", ["--source", "os:", "--state", str(folder / "entropy")], folder / "entropyd.log"
-    )
+    return Child("entropyd", ["--source", "os:", "--state", str(folder / "entropy")], folder / "entropyd.log")
 
 
 def memoryd(folder: Path) -> Child:

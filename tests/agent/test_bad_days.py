@@ -27,9 +27,9 @@ NOBODY = "127.0.0.1:9"  # nothing listens on the discard port
 
 
 @pytest.fixture
-async def alone(trainer: Child) -> AsyncIterator[Sessions]:
+async def alone(shared_trainer: str) -> AsyncIterator[Sessions]:
     """Memory and entropy are named and cannot be reached."""
-    async with TrainerClient(trainer.grpc) as client, MemoryClient(NOBODY) as memory:
+    async with TrainerClient(shared_trainer) as client, MemoryClient(NOBODY) as memory:
         async with EntropyClient(NOBODY) as entropy:
 
             async def no_sleep(seconds: float) -> None:
@@ -59,9 +59,9 @@ async def test_without_memory_and_entropy_the_session_runs_and_says_so(
 
 
 async def test_a_trainer_that_stays_away_stops_the_session_by_name(
-    trainer: Child, sessions: Sessions, lab: Path, write_script: Callable[..., str]
+    trainer: Child, own_sessions: Sessions, lab: Path, write_script: Callable[..., str]
 ) -> None:
-    object.__setattr__(sessions._peers, "trainer_patience", 1.0)
+    sessions = own_sessions
     script = write_script(*({"changes": {"MATRIX_LR": 0.02 + n / 100}} for n in range(20)))
     session, _ = await sessions.start(scripted(lab, script))
     while session.ledger.totals(session.session_id).proposals < 1:
@@ -122,10 +122,10 @@ async def test_results_edited_by_hand_decide_nothing_and_are_written_anew(
 
 
 async def test_a_clock_that_jumps_back_changes_no_count(
-    trainer: Child, lab: Path, write_script: Callable[..., str]
+    shared_trainer: str, lab: Path, write_script: Callable[..., str]
 ) -> None:
     now = iter(float(10**9 - step * 1000) for step in range(10**6))
-    async with TrainerClient(trainer.grpc) as client:
+    async with TrainerClient(shared_trainer) as client:
         peers = Peers(client, None, None, replicates=2)
         sessions = Sessions(peers, ProviderKeys(), address=lambda: "", clock=lambda: next(now))
         session = await run_to_end(

@@ -171,7 +171,7 @@ async def test_a_conversation_is_begun_anew_between_experiments_and_nothing_is_r
 ) -> None:
     def many() -> Iterator[dict[str, Any]]:
         for n in range(11):
-            yield experiment({"WARMDOWN_RATIO": round(0.1 + n / 15, 3)}, f"warm down {n}")
+            yield experiment({"MATRIX_LR": round(0.0002 * (n + 1), 5)}, f"slow {n};")
 
     session_options = scripted(lab, write_script(*many()), max_experiments=11)
     start = sessions.start
@@ -192,8 +192,8 @@ async def test_a_conversation_is_begun_anew_between_experiments_and_nothing_is_r
         for before, after in zip(conversation.messages, conversation.messages[1:], strict=False):
             assert bool(before.tool_calls) == bool(after.tool_results)
     last = model_of(session).asked[-1].messages[0].text
-    assert "warm down 0" in last
-    assert "warm down 9" in last
+    assert "slow 0;" in last
+    assert "slow 9;" in last
 
 
 async def test_context_overflow_begins_anew_and_keeps_the_draft(
