@@ -31,7 +31,8 @@ class AgentServiceStub:
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.agent.v1.AgentService):
     SESSION_NOT_FOUND, SESSION_RUNNING, LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, INVALID_TAG, UNKNOWN_PROVIDER,
     NO_KEY, CAP_REQUIRED, TOOL_NOT_FOUND, INVALID_ARGUMENTS, NO_SESSION_OPEN, INVALID_PAGE_TOKEN,
-    TRAINER_UNAVAILABLE, STORE_FULL, UNSPECIFIED_ENUM.
+    TRAINER_UNAVAILABLE, STORE_FULL, UNSPECIFIED_ENUM, LAB_DIRTY, LAB_MOVED, LAB_FAILED, LEDGER_TOO_NEW,
+    LEDGER_CORRUPT, MODEL_REQUIRED.
     """
 
     @_typing.overload
@@ -40,7 +41,8 @@ class AgentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AgentServiceAsyncStub: ...
     StartSession: _grpc.UnaryUnaryMultiCallable[_agent_pb2.StartSessionRequest, _agent_pb2.StartSessionResponse]
     """Starts or resumes the session of a tag in a lab. Retrying returns the running one.
-    Fails with FAILED_PRECONDITION (LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, NO_KEY, CAP_REQUIRED),
+    Fails with FAILED_PRECONDITION (LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, LAB_DIRTY, LEDGER_TOO_NEW,
+    NO_KEY, CAP_REQUIRED),
     INVALID_ARGUMENT (INVALID_TAG, UNKNOWN_PROVIDER) and UNAVAILABLE (TRAINER_UNAVAILABLE).
     """
     WatchSession: _grpc.UnaryStreamMultiCallable[_agent_pb2.WatchSessionRequest, _agent_pb2.WatchSessionResponse]
@@ -71,13 +73,15 @@ class AgentServiceAsyncStub(AgentServiceStub):
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.agent.v1.AgentService):
     SESSION_NOT_FOUND, SESSION_RUNNING, LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, INVALID_TAG, UNKNOWN_PROVIDER,
     NO_KEY, CAP_REQUIRED, TOOL_NOT_FOUND, INVALID_ARGUMENTS, NO_SESSION_OPEN, INVALID_PAGE_TOKEN,
-    TRAINER_UNAVAILABLE, STORE_FULL, UNSPECIFIED_ENUM.
+    TRAINER_UNAVAILABLE, STORE_FULL, UNSPECIFIED_ENUM, LAB_DIRTY, LAB_MOVED, LAB_FAILED, LEDGER_TOO_NEW,
+    LEDGER_CORRUPT, MODEL_REQUIRED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartSession: _aio.UnaryUnaryMultiCallable[_agent_pb2.StartSessionRequest, _agent_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Starts or resumes the session of a tag in a lab. Retrying returns the running one.
-    Fails with FAILED_PRECONDITION (LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, NO_KEY, CAP_REQUIRED),
+    Fails with FAILED_PRECONDITION (LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, LAB_DIRTY, LEDGER_TOO_NEW,
+    NO_KEY, CAP_REQUIRED),
     INVALID_ARGUMENT (INVALID_TAG, UNKNOWN_PROVIDER) and UNAVAILABLE (TRAINER_UNAVAILABLE).
     """
     WatchSession: _aio.UnaryStreamMultiCallable[_agent_pb2.WatchSessionRequest, _agent_pb2.WatchSessionResponse]  # type: ignore[assignment]
@@ -107,7 +111,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.agent.v1.AgentService):
     SESSION_NOT_FOUND, SESSION_RUNNING, LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, INVALID_TAG, UNKNOWN_PROVIDER,
     NO_KEY, CAP_REQUIRED, TOOL_NOT_FOUND, INVALID_ARGUMENTS, NO_SESSION_OPEN, INVALID_PAGE_TOKEN,
-    TRAINER_UNAVAILABLE, STORE_FULL, UNSPECIFIED_ENUM.
+    TRAINER_UNAVAILABLE, STORE_FULL, UNSPECIFIED_ENUM, LAB_DIRTY, LAB_MOVED, LAB_FAILED, LEDGER_TOO_NEW,
+    LEDGER_CORRUPT, MODEL_REQUIRED.
     """
 
     @_abc_1.abstractmethod
@@ -117,7 +122,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.StartSessionResponse, _abc.Awaitable[_agent_pb2.StartSessionResponse]]:
         """Starts or resumes the session of a tag in a lab. Retrying returns the running one.
-        Fails with FAILED_PRECONDITION (LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, NO_KEY, CAP_REQUIRED),
+        Fails with FAILED_PRECONDITION (LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, LAB_DIRTY, LEDGER_TOO_NEW,
+        NO_KEY, CAP_REQUIRED),
         INVALID_ARGUMENT (INVALID_TAG, UNKNOWN_PROVIDER) and UNAVAILABLE (TRAINER_UNAVAILABLE).
         """
 
