@@ -46,8 +46,9 @@ def _counts(session: pb.Session, tried: Sequence[pb.Proposal]) -> list[str]:
     def count(*verdicts: pb.Verdict.ValueType) -> int:
         return sum(proposal.verdict in verdicts for proposal in tried)
 
+    plural = "" if len(tried) == 1 else "s"
     return [
-        f"{len(tried)} proposal{'' if len(tried) == 1 else 's'} in {session.run_count} training runs: {count(pb.VERDICT_KEEP)} kept, "
+        f"{len(tried)} proposal{plural} in {session.run_count} training runs: {count(pb.VERDICT_KEEP)} kept, "
         f"{count(pb.VERDICT_EQUIVALENT)} kept as simpler, {count(pb.VERDICT_DISCARD)} discarded, "
         f"{count(pb.VERDICT_CRASH)} failed, {count(pb.VERDICT_REFUSED)} refused unrun"
     ]
