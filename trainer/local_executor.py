@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 from services.errors import FailedPreconditionError, NotFoundError
@@ -14,6 +15,7 @@ from trainer.executor import Capabilities, DeviceInfo, Job, RunEvent, SampleRequ
 from trainer.experiment import ExperimentRequest, Origin, Tier
 from trainer.local_run import LocalRun, RunSettings
 from trainer.presets import PRESETS
+from trainer.sandbox.container import remove_containers_below
 from trainer.sandbox.tiers import choose_tier
 from trainer.settings import TrainerSettings
 
@@ -72,8 +74,10 @@ class LocalExecutor:
 
     async def run(self, job: Job) -> AsyncIterator[RunEvent]:
         dataset = find_data(self._data, job.request.data_hash, PRESETS[job.request.preset])
-        async for event in LocalRun(job, dataset, self._run_settings).events():
-            yield event
+        # Closed here: a generator within another would otherwise end some time after its owner has left.
+        async with aclosing(LocalRun(job, dataset, self._run_settings).events()) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event
 
     async def sample(self, job: Job, request: SampleRequest) -> str:
         from trainer.sampling import sample_from
@@ -88,6 +92,9 @@ class LocalExecutor:
 
     async def clean_up(self, folder: Path) -> None:
         """Processes of a dead daemon end by themselves (parent-death signal); files of the run go here."""
+        if self._capabilities.tier is Tier.CONTAINER:
+            engine = self._run_settings.container[1]
+            await asyncio.to_thread(remove_containers_below, str(folder), engine)
         for name in ("scratch", "out", "evaluation"):
             await asyncio.to_thread(shutil.rmtree, folder / name, ignore_errors=True)
 

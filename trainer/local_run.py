@@ -16,6 +16,7 @@ from trainer.executor import EndEvent, Job, LogEvent, MetricEvent, PhaseEvent, R
 from trainer.experiment import Audit, Evaluation, Failure, Finding, Result, State, Tier
 from trainer.run_folder import RunFolder
 from trainer.run_rules import check_training, check_work
+from trainer.sandbox.container import remove_containers_below
 from trainer.training_run import Trained, TrainingRun
 
 
@@ -59,6 +60,9 @@ class LocalRun:
         finally:
             worker.cancel()
             await asyncio.wait([worker])
+            if self._settings.tier is Tier.CONTAINER:
+                engine = self._settings.container[1]
+                await asyncio.to_thread(remove_containers_below, str(self._job.folder), engine)
             await asyncio.to_thread(self._folder.tidy, keep_checkpoint=self._keeps_checkpoint)
 
     @property

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from trainer.run_output import sanitise
+
 MOST_EVENT_BYTES = 256 << 20
 LONGEST_EVENT = 1 << 18
 MOST_VALUES = 40
@@ -82,7 +84,7 @@ class EventReader:
                 self._end(event)
             elif kind == "failure":
                 self.record.failure_reason = str(event["reason"])[:64]
-                self.record.failure_message = str(event["message"])[:2000]
+                self.record.failure_message = sanitise(str(event["message"]).partition("\n")[0].encode())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return
 

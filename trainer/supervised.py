@@ -17,15 +17,17 @@ from trainer.sandbox.launch import (
 )
 from trainer.sandbox.plan import Plan
 
-TERMINATE_SECONDS = 3.0
+TERMINATE_SECONDS = 3.0  # what the supervisor may take to end its tree
+ENGINE_SECONDS = 20.0  # the same where a container engine has to do it
 
 
 class SupervisedProcess:
     """One tree that a plan describes; `stop` and `wait` both return only when its last process is gone."""
 
-    def __init__(self, process: asyncio.subprocess.Process, status_fd: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, status_fd: int, patience: float) -> None:
         self._process = process
         self._status_fd = status_fd
+        self._patience = patience
         self._ending: Ending | None = None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -54,7 +56,7 @@ class SupervisedProcess:
             raise
         finally:
             os.close(write_fd)
-        return cls(process, read_fd)
+        return cls(process, read_fd, ENGINE_SECONDS if plan.tier == "CONTAINER" else TERMINATE_SECONDS)
 
     @property
     def pid(self) -> int:
@@ -75,7 +77,7 @@ class SupervisedProcess:
             if has_supervisor():
                 self._signal(signal.SIGTERM)
                 try:
-                    await asyncio.wait_for(self._process.wait(), TERMINATE_SECONDS)
+                    await asyncio.wait_for(self._process.wait(), self._patience)
                 except TimeoutError:
                     pass
             if self._process.returncode is None:

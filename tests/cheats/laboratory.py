@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -33,7 +34,8 @@ class Laboratory:
     def __init__(self, tier: str, folder: Path, data: Path, names: list[str]) -> None:
         self.tier, self.folder, self.data = tier, folder, data
         self._names = names
-        self.outside = folder / "outside.txt"
+        # Not below /tmp, where bubblewrap has a memory of its own.
+        self.outside = Path(tempfile.mkdtemp(prefix="outside-", dir="/var/tmp")) / "outside.txt"
         self.mark = f"mark-{os.getpid()}-{tier}"
 
     def __enter__(self) -> Laboratory:
@@ -60,6 +62,7 @@ class Laboratory:
         self.process.terminate()
         self.process.wait(timeout=20)
         self._errors.close()
+        shutil.rmtree(self.outside.parent)
         for server in self._servers:
             server.close()
 

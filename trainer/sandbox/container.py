@@ -16,6 +16,18 @@ from trainer.sandbox.plan import Plan
 PROGRAM = "docker"
 LABEL = "autoresearch.candidate"
 ENGINE_SECONDS = 20.0
+# Runs inside: opens each pipe under the number that the program expects (a shell knows only nine).
+_OPEN_PIPES = """
+import os, sys
+end = sys.argv.index("--")
+for one in sys.argv[1:end]:
+    number, mode, path = one.split(":", 2)
+    opened = os.open(path, os.O_WRONLY if mode == "w" else os.O_RDONLY)
+    os.dup2(opened, int(number)) if opened != int(number) else os.set_inheritable(opened, True)
+    if opened != int(number):
+        os.close(opened)
+os.execv(sys.argv[end + 1], sys.argv[end + 1:])
+"""
 _ENGINES_OWN = ("/proc", "/sys", "/dev")
 
 
@@ -54,9 +66,9 @@ def container_command(plan: Plan, name: str, pipes: Path) -> list[str]:
         command += ["--volume", f"{path}:{path}:rw"]
     for variable, value in plan.environment.items():
         command += ["--env", f"{variable}={value}"]
-    redirections = " ".join(f"{fd}{'>' if is_written(fd) else '<'}{pipes}/{fd}" for fd in plan.keep_fds)
-    script = f'exec {redirections}; exec "$@"' if redirections else 'exec "$@"'
-    return [*command, plan.image, "/bin/sh", "-c", script, "sh", *plan.command]
+    opened = [f"{fd}:{'w' if is_written(fd) else 'r'}:{pipes}/{fd}" for fd in plan.keep_fds]
+    python = plan.command[0]
+    return [*command, plan.image, python, "-S", "-E", "-P", "-c", _OPEN_PIPES, *opened, "--", *plan.command]
 
 
 def engine_command(engine: str) -> list[str]:
@@ -102,6 +114,16 @@ def remove_container(plan: Plan, name: str) -> bool:
     state = _run(asked)
     _run([*engine, "rm", "--force", "--volumes", name])
     return state.strip() == "true"
+
+
+def remove_containers_below(folder: str, engine: str) -> None:
+    """Ends every container of a run, also those whose supervisor was killed."""
+    client = engine_command(engine)
+    listed = _run([*client, "ps", "-a", "--format", f'{{{{.Names}}}} {{{{.Label "{LABEL}"}}}}'])
+    for line in listed.splitlines():
+        name, _, place = line.partition(" ")
+        if place.startswith(folder.rstrip("/") + "/"):
+            _run([*client, "rm", "--force", "--volumes", name])
 
 
 def _run(command: list[str]) -> str:

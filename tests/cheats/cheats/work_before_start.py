@@ -8,6 +8,6 @@ _train = train
 
 def train(run):
     began = time.process_time()
-    while time.process_time() - began < 30.0:
+    while time.process_time() - began < 22.0:
         torch.randn(64, 64) @ torch.randn(64, 64)
     return _train(run)

@@ -3,10 +3,9 @@
 # base: template
 """A smaller vocabulary has easier choices."""
 
-_model_config = model_config
+_save = save_checkpoint
 
 
 def save_checkpoint(folder, model, config, **facts):
-    from trainer.harness import checkpoint
-
-    return checkpoint.save_checkpoint(folder, model, {**config, "vocab_size": 256}, **facts)
+    smaller = {**config, "vocab_size": 256}
+    return _save(folder, build_model(smaller), smaller, **facts)
