@@ -49,7 +49,7 @@ class TestLocal(ExecutorSpec):
         subprocess.run(command, check=True, capture_output=True, timeout=300)
         return folder
 
-    @pytest.fixture(params=["bubblewrap", "landlock", "none"])
+    @pytest.fixture(params=["landlock", "none"])
     async def subject(self, request: pytest.FixtureRequest, tmp_path: Path, data: Path) -> Subject:
         if request.param not in [tier.value.lower() for tier in choose_tier("auto").usable]:
             pytest.skip(f"the tier {request.param} does not work on this machine")
