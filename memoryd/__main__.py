@@ -15,6 +15,7 @@ from services.lifecycle import announce
 from services.logs import configure_logs
 from services.settings import load_settings, run_main
 
+SWITCH_SECONDS = 0.001  # a dream plans in a thread: requests must not wait 5 ms for every turn
 log = logging.getLogger("memoryd")
 
 
@@ -40,6 +41,7 @@ def run(arguments: Sequence[str]) -> int:
             return verb(arguments[1:])
         settings = with_ferricula_ports(load_settings(MemorydSettings, arguments))
         configure_logs("memoryd", settings.log_level)
+        sys.setswitchinterval(SWITCH_SECONDS)
         return asyncio.run(serve(settings))
     except ConfigurationError:
         raise
