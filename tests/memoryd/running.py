@@ -16,6 +16,7 @@ from memoryd.daemon import Daemon
 from memoryd.engine import Engine
 from memoryd.settings import MemorydSettings
 from services.memory_client import MemoryClient
+from services.security import ClientSecurity
 from services.settings import load_settings
 
 
@@ -27,6 +28,7 @@ class Running:
     rpc: MemoryClient
     url: str
     http: aiohttp.ClientSession
+    mcp_url: str = ""
 
     async def send(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, str]:
         """Status and text. Objects go as JSON, text and bytes as they are."""
@@ -62,5 +64,7 @@ async def running(folder: Path, *flags: str, backend: str | None = None) -> Asyn
             arguments.append(f"{name}={value}")
     settings = load_settings(MemorydSettings, arguments, environment={})
     async with Daemon(settings) as daemon, aiohttp.ClientSession() as http:
-        async with MemoryClient(str(daemon.grpc_address)) as rpc:
-            yield Running(daemon.engine, rpc, f"http://{daemon.http_address}", http)
+        token = settings.token.get_secret_value() if settings.token else None
+        async with MemoryClient(str(daemon.grpc_address), security=ClientSecurity(token=token)) as rpc:
+            mcp_url = f"http://{daemon.mcp_address}/mcp" if daemon.mcp_address else ""
+            yield Running(daemon.engine, rpc, f"http://{daemon.http_address}", http, mcp_url)

@@ -10,12 +10,15 @@ import pytest
 from mcp import StdioServerParameters, stdio_client
 from mcp.client import ClientSession
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 from memoryd.mcp_server import McpHttpServer, build_server
-from memoryd.mcp_tools import COGNITIVE, SYSTEM, FerriculaHttp, as_data
+from memoryd.mcp_tools import COGNITIVE, SYSTEM, CognitiveTools, FerriculaHttp, as_data
 from services.addresses import Address
 from services.security import ServerSecurity
-from tests.memoryd.running import Running
+from tests.memoryd.running import Running, running
+
+TOKEN = "a-long-enough-token"
 
 
 async def call(session: ClientSession, name: str, **arguments: Any) -> str:
@@ -50,6 +53,30 @@ async def test_the_tools_work_over_http(memoryd: Running) -> None:
     await http.close()
 
 
+async def test_the_daemon_serves_them_beside_its_other_sides(tmp_path: Path) -> None:
+    flags = ("--mcp-listen=127.0.0.1:0", "--mcp-surface=system", f"--token={TOKEN}")
+    async with running(tmp_path, *flags) as memoryd:
+        client = create_mcp_http_client(headers={"Authorization": f"Bearer {TOKEN}"})
+        async with (
+            client,
+            streamable_http_client(memoryd.mcp_url, http_client=client) as streams,
+            ClientSession(streams[0], streams[1]) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name for tool in (await session.list_tools()).tools}
+            assert tools == {f"ferricula_{name}" for name in SYSTEM}
+            assert (await call(session, "clock")).startswith("clock:\n")
+            assert await call(session, "offer_entropy") == "error: no radio is configured; give hex bytes"
+
+
+async def test_a_store_that_is_gone_is_told(tmp_path: Path) -> None:
+    http = FerriculaHttp("http://127.0.0.1:9")
+    text = await CognitiveTools(http, reads_files=True).status()
+    assert text.startswith("error: http://127.0.0.1:9 does not answer: ")
+    assert "No such file" in await CognitiveTools(http, reads_files=True).observe(str(tmp_path / "absent"))
+    await http.close()
+
+
 async def test_stdio_serves_one_surface_from_a_process(memoryd: Running, tmp_path: Path) -> None:
     note = tmp_path / "note.txt"
     note.write_text("warmdown helped")
@@ -70,7 +97,7 @@ async def test_stdio_serves_one_surface_from_a_process(memoryd: Running, tmp_pat
 async def test_a_token_is_demanded_where_one_is_set(memoryd: Running) -> None:
     http = FerriculaHttp(memoryd.url)
     server = build_server(http, surface="all", reads_files=False)
-    security = ServerSecurity(token="a-long-enough-token")
+    security = ServerSecurity(token=TOKEN)
     async with McpHttpServer(Address("127.0.0.1", 0), server, security=security) as served:
         async with memoryd.http.post(f"http://{served.address}/mcp", json={}) as response:
             assert response.status == 401
