@@ -26,6 +26,7 @@ from entropyd.synthetic import counter_chunk
 from entropyd.tuning import Tuning, default_sample_rate
 from services.errors import UnavailableError
 from tests.entropyd.conftest import FakeDongle
+from tests.entropyd.receivers import carrier
 from tests.entropyd.rtl_tcp_emulator import binomial_noise, rtl_tcp_emulator
 from tests.entropyd.test_dispenser import make_dispenser
 
@@ -107,6 +108,36 @@ async def until_radio(dispenser: Dispenser) -> None:
     async with asyncio.timeout(30):
         while dispenser.draw(8, PoolKind.DRBG, Policy.FALLBACK).source is not SourceKind.RADIO:
             await asyncio.sleep(0.01)
+
+
+async def test_a_carrier_that_only_degrades_leaves_the_answers_to_the_system() -> None:
+    weak = carrier(20)
+    noise = np.random.default_rng()
+    disturbed = False
+
+    def make() -> bytes:
+        return next(weak) if disturbed else binomial_noise(noise)
+
+    async with (
+        rtl_tcp_emulator(make) as emulator,
+        running(lambda: RtlTcpSource("127.0.0.1", emulator.port, Tuning())) as (_, dispenser),
+    ):
+        await until(dispenser, HealthState.HEALTHY)
+        disturbed = True
+        await until(dispenser, HealthState.DEGRADED, "carrier")
+        for draw in (
+            dispenser.draw_available(64, Policy.FALLBACK),
+            dispenser.draw(64, PoolKind.DRBG, Policy.FALLBACK),
+        ):
+            assert (draw.source, len(draw.data)) == (SourceKind.OS, 64)
+        with pytest.raises(UnavailableError, match="carrier"):
+            dispenser.draw_available(64, Policy.REFUSE)
+        disturbed = False
+        async with asyncio.timeout(30):  # healthy is said only when there is something to serve
+            while dispenser.health.current.state is not HealthState.HEALTHY:
+                await asyncio.sleep(0)
+        assert dispenser.origin.kind is SourceKind.RADIO
+        assert dispenser.pool.byte_count > 0
 
 
 async def test_a_failure_at_2_to_the_60_closes_the_receiver() -> None:
