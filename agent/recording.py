@@ -15,6 +15,7 @@ from agent.ledger import Ledger
 from agent.progress_chart import draw_progress
 from agent.records import ProposalRecord, ProposalState
 from agent.results_table import NAME, one_line, write_results
+from agent.verdict import Verdict
 from agent.workspace import TRAILER, Workspace
 
 CHART_SECONDS = 60.0  # drawing takes a second of a core that trains
@@ -69,8 +70,9 @@ class Recorder:
                 self._ledger.update_session(
                     self._session_id, tip_commit=commit, tip_source_hash=proposal.source_hash
                 )
-            text, tags = describe_proposal(session, proposal)
-            self._memory.remember(proposal.proposal_id, text, tags, 1.0 if proposal.is_commit else 0.3)
+            if proposal.verdict is not Verdict.REFUSED:  # nothing was learnt of it
+                text, tags = describe_proposal(session, proposal)
+                self._memory.remember(proposal.proposal_id, text, tags, 1.0 if proposal.is_commit else 0.3)
         await asyncio.to_thread(self._workspace.close_worktree, proposal.number)
         self.export()
         self._spawn(self._memory.deliver())

@@ -56,14 +56,9 @@ class Sessions:
             provider, hybrid, note = choose(asked, self._keys, options.max_cost_usd, options.base_url)
         options = replace(options, provider="hybrid" if hybrid else provider)
         async with self._starting:
-            running = self._running_in(options.lab)
-            if running is not None and running.record.tag == options.tag:
-                return running, True
+            running = await self._make_way(options)
             if running is not None:
-                raise FailedPreconditionError(
-                    f"the lab {options.lab} is busy with tag {running.record.tag!r}: stop that session first",
-                    reason="LAB_LOCKED",
-                )
+                return running, True
             lab = self._open(options.lab)
             try:
                 session, resumed = await self._begin(lab, options, provider)
@@ -74,6 +69,7 @@ class Sessions:
             if note:
                 session.ledger.say(session.session_id, note)
             if options.manual:
+                session.by_hand = True
                 session.ledger.update_session(session.session_id, state=SessionState.MANUAL)
             else:
                 session.start(lambda: self._ended(session, lab))
@@ -109,6 +105,26 @@ class Sessions:
             lab.ledger.close()
         self._labs.clear()
         self._sessions.clear()
+
+    async def _make_way(self, options: StartOptions) -> Session | None:
+        """The running session that was asked for. An idle one by hand gives way to a loop; others do not."""
+        running = self._running_in(options.lab)
+        if running is None:
+            return None
+        if running.record.tag != options.tag:
+            raise FailedPreconditionError(
+                f"the lab {options.lab} is busy with tag {running.record.tag!r}: stop that session first",
+                reason="LAB_LOCKED",
+            )
+        if options.manual or not running.by_hand:
+            return running
+        if running.running:
+            raise FailedPreconditionError(
+                "an experiment by hand is running: wait for it or stop the session first",
+                reason="SESSION_RUNNING",
+            )
+        await self.stop(running.session_id)
+        return None
 
     def _running_in(self, path: Path) -> Session | None:
         for session in self._sessions.values():

@@ -33,7 +33,7 @@ class StartOptions:
 
 def with_limits(known: SessionRecord, options: StartOptions, done: int) -> SessionRecord:
     """The record with the caps after a start: given ones replace the old. `done` proposals stand already."""
-    most = known.max_experiments
+    most = None if options.manual else known.max_experiments  # a person by hand is not held to an old goal
     if options.max_experiments is not None:
         most = options.max_experiments
     elif options.additional_experiments is not None:

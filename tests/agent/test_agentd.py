@@ -159,6 +159,14 @@ async def test_manual_mode_works_by_the_same_tools_under_the_same_judge(stack: S
     history, _ = await call("get_history")
     rows = history["experiments"]["data"]  # type: ignore[index]
     assert [row["verdict"] for row in rows] == ["keep", "discard", "baseline"]
+    loop = pb.StartSessionRequest(lab=str(lab), provider="search", max_experiments=3)
+    assert (await stack.client.start_session(loop)).session.state != pb.SESSION_STATE_MANUAL
+    with pytest.raises(FailedPreconditionError) as held:
+        await stack.client.call_tool(session_id, "set_hyperparams", '{"changes": {"DEPTH": 3}}')
+    assert held.value.reason == "SESSION_RUNNING"
+    await stack.watch(session_id)
+    assert (await stack.client.get_session(session_id)).proposal_count == 3
+    assert (await stack.client.start_session(request)).session.state == pb.SESSION_STATE_MANUAL
     assert len({tool.name for tool in await stack.client.list_tools()}) == 10
     with pytest.raises(NotFoundError):
         await stack.client.call_tool(session_id, "shell", "{}")
