@@ -30,7 +30,7 @@ def options(tmp_path: Path) -> LaunchOptions:
     return LaunchOptions(tmp_path / "lab", tmp_path / "data", modules=dict.fromkeys(MODULES, DOUBLE))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.05)
@@ -62,19 +62,33 @@ async def test_a_daemon_that_ends_is_named_with_its_last_words(
         await start_daemon(DaemonPlan("memoryd", module, ()), tmp_path)
 
 
-async def test_a_silent_daemon_is_given_up_and_leaves_nothing(
+async def test_a_silent_daemon_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = write_module(tmp_path, "silent", "import time; print('starting', flush=True); time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(UnavailableError, match="did not announce"):
+        await start_daemon(DaemonPlan("entropyd", module, ()), tmp_path, announce_timeout=0.5)
+    assert [child for child in psutil.Process().children() if module in child.cmdline()] == []
+
+
+async def test_a_start_that_is_given_up_leaves_no_grandchild(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (
-        "import subprocess, sys, time, pathlib\n"
+        "import pathlib, subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(child.pid))\n"
-        "print('starting', flush=True); time.sleep(60)\n"
+        "time.sleep(60)\n"
     )
-    module = write_module(tmp_path, "silent", text)
+    module = write_module(tmp_path, "parent", text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(UnavailableError, match="did not announce"):
-        await start_daemon(DaemonPlan("entropyd", module, ()), tmp_path, announce_timeout=2.0)
+    starting = asyncio.create_task(start_daemon(DaemonPlan("entropyd", module, ()), tmp_path))
+
+    async def has_child() -> bool:
+        return (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != ""
+
+    await until(has_child, 60.0)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
     grandchild = int((tmp_path / "pid").read_text())
     assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
 
