@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.search_space import PARAMETERS, Parameter, Value, is_active
 
@@ -70,8 +70,17 @@ def dimensions_of(block: Mapping[str, Value], seen: Sequence[Mapping[str, object
             if choices and value not in choices and type(value) is type(present):
                 choices = (*choices, value)  # type: ignore[arg-type]
         whole = isinstance(present, int) and not isinstance(present, bool)
-        found.append(Dimension(parameter, choices, whole))
+        found.append(Dimension(_around(parameter, present), choices, whole))
     return found
+
+
+def _around(parameter: Parameter, present: Value) -> Parameter:
+    if not parameter.around or isinstance(present, bool) or not isinstance(present, int | float):
+        return parameter
+    low, high = parameter.search_range
+    low = min(max(low, present / parameter.around), present)
+    high = max(min(high, present * parameter.around), present)
+    return replace(parameter, search_low=low, search_high=high)
 
 
 def active_dimensions(dimensions: Sequence[Dimension], block: Mapping[str, Value]) -> list[Dimension]:

@@ -23,7 +23,8 @@ class Parameter:
 
     `zero` allows exactly 0 beside a logarithmic range (a decay that is off); `step` is the grid of whole
     numbers; `weight` says how often search turns to it before it knows better; `searched` False leaves it
-    to people.
+    to people. `around` narrows the search to the incumbent's value times or over that factor: what changes
+    the size of a run must not jump.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Parameter:
     choices: tuple[Value, ...] = ()
     searched: bool = True
     weight: float = 1.0
+    around: float = 0.0
 
     @property
     def search_range(self) -> tuple[float, float]:
@@ -55,15 +57,15 @@ def _table(*parameters: Parameter) -> Mapping[str, Parameter]:
 
 PARAMETERS: Mapping[str, Parameter] = _table(
     # Shape. Context length and vocabulary belong to the data, not to the candidate.
-    Parameter("DEPTH", "int", 1, 64, 2, 14, weight=1.5),
-    Parameter("ASPECT_RATIO", "int", 8, 256, 16, 112, step=8),
+    Parameter("DEPTH", "int", 1, 64, 2, 14, around=1.5, weight=1.5),
+    Parameter("ASPECT_RATIO", "int", 8, 256, 16, 112, step=8, around=1.5),
     Parameter("HEAD_DIM", "choice", choices=(32, 64, 128), searched=False),
     Parameter("WINDOW_PATTERN", "pattern", 1, 64, choices=("L", "SL", "SSL", "SSSL", "SSSSL")),
     Parameter("SHORT_WINDOW_DIVISOR", "power_of_two", 1, 64, 2, 16),
     Parameter("MLP_RATIO", "int", 1, 16, 2, 6),
     Parameter("MLP_ACTIVATION", "choice", choices=("relu2", "gelu", "silu")),
     # Batch. The device batch only decides what fits in memory, so search leaves it alone.
-    Parameter("TOTAL_BATCH_SIZE", "power_of_two", 2**8, 2**23, log=True, weight=2.0),
+    Parameter("TOTAL_BATCH_SIZE", "power_of_two", 2**8, 2**23, log=True, around=4, weight=2.0),
     Parameter("DEVICE_BATCH_SIZE", "int", 1, 1024, searched=False),
     # Rates.
     Parameter("EMBEDDING_LR", "float", 0.0, 20.0, 0.1, 3.0, log=True, weight=2.0),

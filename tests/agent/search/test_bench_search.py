@@ -1,0 +1,62 @@
+"""The shipped surrogate and the comparison of search with random search on it."""
+
+import json
+import statistics
+
+import pytest
+
+from agent.bench_search import compare, main, source_of
+from agent.hyperparameters import read_block
+from agent.search_dimensions import plain_values
+from agent.surrogate import RECORDED, load_surrogate
+
+
+def test_the_recorded_runs_are_real_enough_to_fit() -> None:
+    stored = json.loads(RECORDED.read_text())
+    assert len(stored["runs"]) >= 60
+    assert len({run["seed"] for run in stored["runs"] if not run["changes"]}) >= 5
+    assert all(1.5 < run["val_bpb"] < 4 for run in stored["runs"] if run["val_bpb"] is not None)
+
+
+def test_the_surrogate_is_zero_at_the_baseline_and_follows_the_recorded_runs() -> None:
+    surrogate, stored = load_surrogate(), json.loads(RECORDED.read_text())
+    assert surrogate.difference(surrogate.baseline) == 0.0
+    scores = {run["seed"]: run["val_bpb"] for run in stored["runs"] if not run["changes"]}
+    runs = [run for run in stored["runs"] if run["changes"] and run["val_bpb"] is not None]
+    measured = [run["val_bpb"] - scores[run["seed"]] for run in runs]
+    fitted = [surrogate.difference(surrogate.baseline | plain_values(run["changes"])) for run in runs]
+    assert statistics.correlation(measured, fitted) > 0.95
+
+
+def test_no_configuration_of_the_surrogate_beats_its_optimum() -> None:
+    surrogate = load_surrogate()
+    best = surrogate.optimum()
+    assert -0.25 < best < 0
+    for dimension in surrogate.dimensions:
+        for value in dimension.choices or [dimension.from_unit(i / 10) for i in range(11)]:
+            assert surrogate.difference(surrogate.baseline | {dimension.name: value}) >= best
+
+
+def test_the_baseline_can_be_written_as_a_file_and_read_back() -> None:
+    surrogate = load_surrogate()
+    assert read_block(source_of(surrogate.baseline)) == surrogate.baseline
+
+
+async def test_two_runs_of_the_comparison_agree() -> None:
+    surrogate = load_surrogate()
+    assert await compare(surrogate, 2, 6) == await compare(surrogate, 2, 6)
+
+
+@pytest.mark.long
+async def test_search_beats_random_search_over_twenty_paired_seeds() -> None:
+    figures = await compare(load_surrogate(), 20, 40)
+    for arm in ("random", "random_near"):
+        assert figures["search_minus"][arm]["high"] < 0  # type: ignore[index]
+
+
+def test_it_prints_a_table_and_refuses_wrong_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "2", "--trials", "2"]) == 0
+    assert "search minus random:" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--seeds", "1"])
+    assert "--seeds" in capsys.readouterr().err
