@@ -10,6 +10,7 @@ from memoryd.backend import Capability
 from memoryd.collector import collector_at_rest
 from memoryd.dream import DreamInput, DreamSettings, plan_dream
 from memoryd.dream_plan import DreamPlan, DreamReport
+from memoryd.finishing import finish
 from memoryd.graph import Graph
 from memoryd.layouts import dream_text, offer_text
 from memoryd.memory import Edge, Memory
@@ -98,13 +99,13 @@ class Dreaming:
                 "this backend cannot store what a dream changes; dream on the remote store itself",
                 reason="CAPABILITY_MISSING",
             )
-        async with self._lock:
-            # A caller that gives up must not stop a dream half way.
-            return await asyncio.shield(asyncio.create_task(self._cycle(intensity, seed, layout)))
+        # A caller that gives up must not stop a dream half way.
+        return await finish(self._cycle(intensity, seed, layout))
 
     async def _cycle(self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]) -> DreamReport:
-        with collector_at_rest():
-            return await self._cycle_at_rest(intensity, seed, layout)
+        async with self._lock:
+            with collector_at_rest():
+                return await self._cycle_at_rest(intensity, seed, layout)
 
     async def _cycle_at_rest(
         self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]

@@ -37,6 +37,7 @@ class Linking:
 
     async def set_keystone(self, memory_id: int, keystone: bool | None) -> Memory:
         """Sets or clears the mark; None toggles it. Raises NotFoundError."""
+        await self._store.settled([memory_id])
         memory = self._store.mirror.get(memory_id)
         if memory is None:
             raise not_found(memory_id)

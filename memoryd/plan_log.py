@@ -54,6 +54,7 @@ class PlanLog:
         touched = (*plan.report.consolidated_ids, *plan.report.forgiven_ids)[:200]
         if len(pieces) <= 1:
             piece = pieces[0] if pieces else Piece()
+            await self._settled(piece)
             await self._store.commit(self._batch(piece, values), "dreamt", touched, detail)
             return
         await self._store.write_values({HEADER: json.dumps({"pieces": len(pieces), "counts": False})})
@@ -84,11 +85,16 @@ class PlanLog:
             text = await self._store.read_value(name)
             if text is None:
                 continue
-            await self._store.commit(self._batch(Piece.from_json(text), {name: None}))
+            piece = Piece.from_json(text)
+            await self._settled(piece)
+            await self._store.commit(self._batch(piece, {name: None}))
             applied += 1
             await asyncio.sleep(0.001)  # requests that wait go first
         await self._store.write_values({HEADER: None})
         return applied
+
+    async def _settled(self, piece: Piece) -> None:
+        await self._store.settled(change.memory_id for change in piece.changes)
 
     def _batch(self, piece: Piece, values: Mapping[str, str | None]) -> Batch:
         """The piece over the records as they now are: recalls made since the plan are kept."""

@@ -94,6 +94,7 @@ class Recalling:
 
         A full or read-only disk does not stop reading: the memories are then answered as they are.
         """
+        await self._store.settled(memory.memory_id for memory in memories)
         mirror, now = self._store.mirror, self._store.now()
         updates = tuple(
             RecordUpdate(memory.memory_id, recalled(current.record, int(now)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 
 from memoryd.backend import BackendStatus, BackupResult, Capability, MemoryBackend
@@ -39,6 +39,7 @@ class Store:
         self._news = asyncio.Event()
         self._values: dict[str, str | None] = {}
         self._ended = False
+        self._replacing: dict[int, asyncio.Future[None]] = {}
 
     @property
     def seconds(self) -> int:
@@ -79,6 +80,16 @@ class Store:
         """Tells of an id that a client chose."""
         self._highest_id = max(self._highest_id, memory_id)
 
+    async def settled(self, memory_ids: Iterable[int]) -> None:
+        """Waits while one of the memories is being replaced or removed.
+
+        Whoever computes an update from the mirror calls this first, and commits before it waits again:
+        otherwise the record of the replaced memory would come back.
+        """
+        wanted = tuple(memory_ids)
+        while waiting := {self._replacing[found] for found in wanted if found in self._replacing}:
+            await asyncio.wait(waiting)
+
     async def commit(self, batch: Batch, kind: str = "", ids: tuple[int, ...] = (), detail: str = "") -> None:
         """Makes a batch durable, then visible, and tells the watchers; goes on when the caller is cancelled.
 
@@ -89,16 +100,29 @@ class Store:
             event = Event(self._sequence, int(self.now() * 1000), kind, ids, detail[:500])
             batch = replace(batch, events=(*batch.events, event))
         self.show_updates(batch.updates)
-        await finish(self._make_durable(batch))
+        replaced = (*batch.deletes, *(memory.memory_id for memory in batch.puts))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._replacing.update(dict.fromkeys(replaced, done))
+        await finish(self._make_durable(batch, replaced, done))
 
-    async def _make_durable(self, batch: Batch) -> None:
+    async def _make_durable(
+        self, batch: Batch, replaced: tuple[int, ...], done: asyncio.Future[None]
+    ) -> None:
         try:
             await self.backend.apply(batch)
+            self._show(batch)
         except ServiceError as error:
             if error.reason == "STORE_FAILED" and not self.failed.done():
                 self.failed.set_result(error)
             await self._take_back(batch)
             raise
+        finally:
+            done.set_result(None)
+            for memory_id in replaced:
+                if self._replacing.get(memory_id) is done:
+                    del self._replacing[memory_id]
+
+    def _show(self, batch: Batch) -> None:
         for memory_id in batch.deletes:
             self.mirror.remove(memory_id)
         for memory in batch.puts:
