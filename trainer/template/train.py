@@ -11,6 +11,7 @@ Shapes: B rows, T tokens, V vocabulary, C width, H heads, D head width, L layers
 
 import math
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -297,18 +298,23 @@ class GPT(nn.Module):
         self.body: Any = self._logits_before_cap  # replaced by its compiled form where that pays
 
     @torch.no_grad()
-    def initialize(self) -> None:
-        """Initial weights; output projections and gates start at zero, so do n-gram tables."""
+    def initialize(self, seed: int = 0) -> None:
+        """Initial weights; output projections and gates start at zero, so do n-gram tables.
+
+        Every parameter draws from its own generator, by its name: two variants of the model start
+        from equal weights where they have the same parameter, which makes comparisons sharper.
+        """
         bound = INIT_SCALE * math.sqrt(3.0 / self.config["width"])
-        for name, parameter in self.named_parameters():
+        for name, p in self.named_parameters():
+            draw = torch.Generator().manual_seed((seed ^ zlib.crc32(name.encode()) << 20) % 2**63)
             if name.endswith(("attention.out.weight", "mlp.out.weight", "map.weight")) or "ngram" in name:
-                nn.init.zeros_(parameter)
+                nn.init.zeros_(p)
             elif name == "embedding.weight":
-                nn.init.normal_(parameter)
+                nn.init.normal_(p, generator=draw)
             elif name == "head.weight":
-                nn.init.normal_(parameter, std=0.001)
-            elif parameter.dim() == 2:
-                nn.init.uniform_(parameter, -bound, bound)
+                nn.init.normal_(p, std=0.001, generator=draw)
+            elif p.dim() == 2:
+                nn.init.uniform_(p, -bound, bound, generator=draw)
         self.resid_lambdas.fill_(RESID_LAMBDA_INIT)
         self.x0_lambdas.fill_(X0_LAMBDA_INIT)
 
@@ -680,7 +686,7 @@ def train(run: RunSpec) -> dict[str, Any]:
 
     config = model_config(rows.vocab_size, rows.context_length, rows.bos, device.kind == "cuda")
     model = build_model(config)
-    model.initialize()
+    model.initialize(run.seed)
     model.to(device.torch_device)
     model.attention_backend = choose_backend(run.attention, device.kind, DOCUMENT_MASK)
     optimizer = build_optimizer(model, ranks)

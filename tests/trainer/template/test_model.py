@@ -72,6 +72,24 @@ def test_every_parameter_gets_a_gradient_and_loss_is_cross_entropy(
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_variants_start_from_equal_weights_and_seeds_from_others(tmp_path: Path) -> None:
+    def start(seed: int, **changes: Any) -> dict[str, torch.Tensor]:
+        module = load_tiny(tmp_path, **changes)
+        model = module.build_model(module.model_config(512, 64, 508))
+        model.initialize(seed)
+        return dict(model.state_dict())
+
+    plain, other = start(2**64 - 1), start(2**64 - 2)
+    more = start(2**64 - 1, NGRAM_ORDER=2, SMEAR=True, HEAD_GATES=True)
+    drawn = [name for name, value in plain.items() if value.dim() == 2 and value.abs().sum() > 0]
+    assert {"embedding.weight", "head.weight", "value_tables.1.weight"} <= set(drawn)
+    assert len(more) > len(plain)
+    for name in drawn:
+        assert torch.equal(plain[name], more[name]), name
+        assert not torch.equal(plain[name], other[name]), name
+    assert not torch.equal(plain["blocks.0.attention.q.weight"], plain["blocks.0.attention.k.weight"])
+
+
 def test_weights_reload_strictly_into_a_fresh_model(tmp_path: Path) -> None:
     from trainer.harness.checkpoint import load_weights, save_checkpoint
 
