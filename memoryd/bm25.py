@@ -46,9 +46,13 @@ def probability(hit: Bm25Hit, calibration: Calibration) -> float:
 
 
 class Bm25Index:
-    """Terms of memories by id. Adding a known id replaces it. Not safe for use from two threads at once."""
+    """Terms of memories by id. Adding a known id replaces it. Not safe for use from two threads at once.
 
-    def __init__(self) -> None:
+    `length_weight` is BM25's b: how much a longer text is held against a memory.
+    """
+
+    def __init__(self, *, length_weight: float = B) -> None:
+        self._length_weight = length_weight
         self._postings: dict[str, _Posting] = {}
         self._slots: dict[int, int] = {}
         self._ids = array("q")
@@ -132,9 +136,36 @@ class Bm25Index:
 
         Repeated query terms count again. `limit` None answers every hit.
         """
+        found = self._score(query)
+        if found is None:
+            return []
+        scores, largest = found
+        hit_slots = np.flatnonzero((largest > 0) & (np.frombuffer(self._live, dtype=np.uint8) == 1))
+        ids = np.frombuffer(self._ids, dtype=np.int64)
+        lengths = np.frombuffer(self._lengths)
+        mean_length = max(self._total_length / len(self._slots), 1e-300)
+        best = best_first(scores[hit_slots], ids[hit_slots], limit)
+        return [
+            Bm25Hit(
+                int(ids[slot]), float(scores[slot]), int(largest[slot]), float(lengths[slot] / mean_length)
+            )
+            for slot in hit_slots[best]
+        ]
+
+    def scores(self, query: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Ids [n] and scores [n] of every memory that holds a term, in no order: `search` without objects."""
+        found = self._score(query)
+        if found is None:
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        scores, largest = found
+        hit_slots = np.flatnonzero((largest > 0) & (np.frombuffer(self._live, dtype=np.uint8) == 1))
+        return np.frombuffer(self._ids, dtype=np.int64)[hit_slots], scores[hit_slots]
+
+    def _score(self, query: Iterable[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+        """Scores and largest term counts by slot; None when no term is known."""
         size = len(self._ids)
         if not self._slots:
-            return []
+            return None
         scores = np.zeros(size)
         largest = np.zeros(size, dtype=np.int64)
         lengths = np.frombuffer(self._lengths)
@@ -148,20 +179,7 @@ class Bm25Index:
             slots, counts = posting.views()
             scores[slots] += repeats * self._term_scores(posting.live, counts, lengths[slots], mean_length)
             largest[slots] = np.maximum(largest[slots], counts)
-        if not found:
-            return []
-        hit_slots = np.flatnonzero((largest > 0) & (np.frombuffer(self._live, dtype=np.uint8) == 1))
-        ids = np.frombuffer(self._ids, dtype=np.int64)
-        best = best_first(scores[hit_slots], ids[hit_slots], limit)
-        return [
-            Bm25Hit(
-                int(ids[slot]),
-                float(scores[slot]),
-                int(largest[slot]),
-                float(lengths[slot] / max(mean_length, 1e-300)),
-            )
-            for slot in hit_slots[best]
-        ]
+        return (scores, largest) if found else None
 
     def idf(self, term: str) -> float:
         """How telling a term is; the value of a term that nobody holds where nobody holds it."""
@@ -191,7 +209,8 @@ class Bm25Index:
     def _term_scores(
         self, holders: int, counts: NDArray[np.int64], lengths: NDArray[np.float64], mean_length: float
     ) -> NDArray[np.float64]:
-        scaled = K1 * (1 - B + B * lengths / max(mean_length, 1.0))
+        b = self._length_weight
+        scaled = K1 * (1 - b + b * lengths / max(mean_length, 1.0))
         result: NDArray[np.float64] = self._idf(holders) * counts * (K1 + 1) / (counts + scaled)
         return result
 
@@ -206,7 +225,7 @@ class Bm25Index:
             for slot, count in zip(posting.slots, posting.counts, strict=True):
                 if self._live[slot]:
                     tokens[slot].extend([term] * count)
-        self.__init__()  # type: ignore[misc]
+        self.__init__(length_weight=self._length_weight)  # type: ignore[misc]
         for memory_id, slot in kept:
             self.add(memory_id, tokens[slot])
 

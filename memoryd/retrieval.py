@@ -1,28 +1,45 @@
-"""What Recall ranks by: words, literals (numbers, names, commits), meaning and age in one score."""
+"""What Recall ranks by: matched terms, meaning where words are missing, and the order of time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memoryd.bm25 import Bm25Index
 from memoryd.memory import Memory
-from memoryd.tokens import literals, tokenize
+from memoryd.ordering import best_first
+from memoryd.research_terms import research_terms
+from memoryd.tokens import tokenize
 from memoryd.vector_index import Vector, VectorIndex
 
 CANDIDATES = 200
+LENGTH_WEIGHT = 0.2  # a longer note on one experiment is not a worse answer
+RARE = 3  # holders up to which a term names one memory
+FOLLOWERS = 3
+_AFTER = re.compile(r"\b(?:after|following|since|next)\b", re.IGNORECASE)
+_BEFORE = re.compile(r"\bbefore\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Shares of the arms in the score; measured choices, see docs/retrieval.md."""
+    """Measured choices; see docs/retrieval.md.
 
-    words: float = 1.0
-    literals: float = 0.35
-    meaning: float = 0.5
+    The score is the share of the query's terms that a memory holds, weighed by how telling they are. For
+    the share that nobody holds, `meaning` times the cosine stands in; `meaning_always` times it is added.
+    `recency` takes off at most this share for the oldest candidate. `newest_first` puts the newest of
+    memories first that say the same; `follow_time` answers "what came after …".
+    """
+
+    meaning: float = 0.6
+    meaning_always: float = 0.02
     recency: float = 0.02
+    newest_first: bool = True
+    follow_time: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,33 +61,38 @@ class Ranked:
 
 
 class RetrievalIndex:
-    """Everything Recall needs of the stored memories, kept up to date one memory at a time."""
+    """Everything Recall needs of the stored memories, kept up to date one memory at a time.
 
-    def __init__(self, weights: Weights | None = None) -> None:
+    `words` is ferricula's index, for /search; `terms` and `vectors` are what `rank` uses.
+    """
+
+    def __init__(self, *, with_glossary: bool = True) -> None:
         self.words = Bm25Index()
-        self.literals = Bm25Index()
+        self.terms = Bm25Index(length_weight=LENGTH_WEIGHT)
         self.vectors = VectorIndex()
-        self.weights = weights or Weights()
+        self._with_glossary = with_glossary
         self._created: dict[int, int] = {}
+        self._timeline: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
         return len(self._created)
 
     def add(self, memory: Memory) -> None:
         """Indexes or replaces a memory. Raises ValueError for a vector of another dimension."""
-        memory_id = memory.memory_id
+        memory_id, text = memory.memory_id, memory.row.text
         self.vectors.add(memory_id, memory.row.vector)
-        text = memory.row.text
         self.words.add(memory_id, tokenize(text))
-        self.literals.add(memory_id, literals(text))
+        self.terms.add(memory_id, research_terms(text, with_glossary=self._with_glossary))
+        self._forget_time(memory_id)
         self._created[memory_id] = memory.record.created_at
+        insort(self._timeline, (memory.record.created_at, memory_id))
 
     def remove(self, memory_id: int) -> None:
         """Takes a memory out; an unknown id is no error."""
         self.words.remove(memory_id)
-        self.literals.remove(memory_id)
+        self.terms.remove(memory_id)
         self.vectors.remove(memory_id)
-        self._created.pop(memory_id, None)
+        self._forget_time(memory_id)
 
     def rank(
         self,
@@ -78,60 +100,143 @@ class RetrievalIndex:
         vector: Vector | Sequence[float] | None,
         limit: int,
         allowed: Callable[[int], bool] | None = None,
+        weights: Weights | None = None,
     ) -> list[Ranked]:
         """The `limit` best memories for a text, a vector or both, best first, ties by ascending id.
 
         `allowed` filters before the limit, so a filter never leaves fewer than the store could give.
         """
+        weights = weights or Weights()
+        count = max(CANDIDATES, limit)
+        asked = research_terms(query, with_glossary=self._with_glossary) if query else []
+        telling = {term: self.terms.idf(term) for term in asked}
+        ideal = sum(telling[term] for term in asked)
+        known = (
+            sum(telling[term] for term in asked if self.terms.holder_count(term)) / ideal if ideal else 0.0
+        )
         arms: dict[str, dict[int, float]] = {}
-        count = max(CANDIDATES, limit) if allowed is None else len(self)
         if query:
-            arms["bm25"] = _relative(self.words, tokenize(query), count)
-            arms["literal"] = _relative(self.literals, literals(query), count)
+            ids, scores = self.terms.scores(asked)
+            arms["bm25"] = _best(ids, np.minimum(1.0, scores / (ideal or 1.0)), count, allowed)
         if vector is not None:
-            arms["vector"] = dict(self.vectors.nearest_cosine(vector, count))
-        shares = {
-            "bm25": self.weights.words,
-            "literal": self.weights.literals if arms.get("literal") else 0.0,
-            "vector": self.weights.meaning,
-        }
-        total = sum(shares[name] for name in arms) or 1.0
-        found = {memory_id for scores in arms.values() for memory_id in scores}
-        if allowed is not None:
-            found = {memory_id for memory_id in found if allowed(memory_id)}
-        newest, span = self._age_range(found)
-        scored = []
-        for memory_id in found:
-            share = sum(shares[name] * max(0.0, scores.get(memory_id, 0.0)) for name, scores in arms.items())
-            age = (newest - self._created[memory_id]) / span
-            scored.append((min(1.0, share / total) * (1 - self.weights.recency * age), memory_id))
-        scored.sort(key=lambda pair: (-pair[0], pair[1]))
-        ranks = {name: _ranks(scores) for name, scores in arms.items()}
+            ids, cosines = self.vectors.centred_cosines(vector) if query else self._raw_cosines(vector)
+            arms["vector"] = _best(ids, cosines, count, allowed)
+        share = weights.meaning_always + weights.meaning * (1 - known) if query else 1.0
+        scored = self._fuse(arms, share, weights.recency)
+        if query and weights.newest_first:
+            scored = self._newest_first(scored, frozenset(asked))
+        if query and weights.follow_time and scored:
+            scored = self._follow_time(scored, query, asked, allowed)
+        ranks = {name: {found: rank for rank, found in enumerate(hits, 1)} for name, hits in arms.items()}
         return [
             Ranked(
                 memory_id,
                 score,
                 tuple(
-                    ArmRank(name, ranks[name].get(memory_id, 0), scores.get(memory_id, 0.0))
-                    for name, scores in arms.items()
+                    ArmRank(name, ranks[name].get(memory_id, 0), hits.get(memory_id, 0.0))
+                    for name, hits in arms.items()
                 ),
             )
             for score, memory_id in scored[:limit]
         ]
 
-    def _age_range(self, ids: Iterable[int]) -> tuple[int, int]:
-        times = [self._created[memory_id] for memory_id in ids]
-        return (max(times), max(1, max(times) - min(times))) if times else (0, 1)
+    def _raw_cosines(self, vector: Vector | Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        found = self.vectors.nearest_cosine(vector, len(self.vectors))
+        ids = np.fromiter((memory_id for memory_id, _ in found), dtype=np.int64, count=len(found))
+        return ids, np.fromiter((cosine for _, cosine in found), dtype=np.float32, count=len(found))
+
+    def _fuse(
+        self, arms: dict[str, dict[int, float]], share: float, recency: float
+    ) -> list[tuple[float, int]]:
+        words, vectors = arms.get("bm25", {}), arms.get("vector", {})
+        found = {*words, *vectors}
+        times = [self._created[memory_id] for memory_id in found]
+        newest, span = (max(times), max(1, max(times) - min(times))) if times else (0, 1)
+        scored = []
+        for memory_id in found:
+            score = words.get(memory_id, 0.0) + share * max(0.0, vectors.get(memory_id, 0.0))
+            age = (newest - self._created[memory_id]) / span
+            scored.append((min(1.0, score) * (1 - recency * age), memory_id))
+        scored.sort(key=lambda pair: (-pair[0], pair[1]))
+        return scored
+
+    def _newest_first(
+        self, scored: list[tuple[float, int]], asked: frozenset[str]
+    ) -> list[tuple[float, int]]:
+        """Among the best, memories that say nearly the same and answer the same terms: newest first."""
+        groups: list[tuple[frozenset[str], frozenset[str], list[int]]] = []
+        for position, (_, memory_id) in enumerate(scored[:50]):
+            terms = frozenset(self.terms.terms_of(memory_id))
+            matched = terms & asked
+            for other_matched, other_terms, positions in groups:
+                if matched == other_matched and _alike(terms, other_terms):
+                    positions.append(position)
+                    break
+            else:
+                groups.append((matched, terms, [position]))
+        result = list(scored)
+        for _, _, positions in groups:
+            ids = [scored[position][1] for position in positions]
+            ids.sort(key=lambda memory_id: (-self._created[memory_id], -memory_id))
+            for position, memory_id in zip(positions, ids, strict=True):
+                result[position] = (scored[position][0], memory_id)
+        return result
+
+    def _follow_time(
+        self,
+        scored: list[tuple[float, int]],
+        query: str,
+        asked: Sequence[str],
+        allowed: Callable[[int], bool] | None,
+    ) -> list[tuple[float, int]]:
+        """For "what came after …": the memories next in time to the one that the query names."""
+        after, before = _AFTER.search(query), _BEFORE.search(query)
+        score, anchor = scored[0]
+        named = any(
+            0 < self.terms.holder_count(term) <= RARE
+            and term[0] in "#~"
+            and term in self.terms.terms_of(anchor)
+            for term in asked
+        )
+        if not named or bool(after) == bool(before):
+            return scored
+        key = (self._created[anchor], anchor)
+        if after:
+            at = bisect_right(self._timeline, key)
+            near = self._timeline[at : at + FOLLOWERS * 4]
+        else:
+            at = bisect_left(self._timeline, key)
+            near = self._timeline[max(0, at - FOLLOWERS * 4) : at][::-1]
+        following = [memory_id for _, memory_id in near if allowed is None or allowed(memory_id)][:FOLLOWERS]
+        return [
+            *((score, memory_id) for memory_id in following),
+            *(s for s in scored if s[1] not in following),
+        ]
+
+    def _forget_time(self, memory_id: int) -> None:
+        created = self._created.pop(memory_id, None)
+        if created is not None:
+            at = bisect_left(self._timeline, (created, memory_id))
+            del self._timeline[at]
 
 
-def _relative(index: Bm25Index, query: Sequence[str], count: int) -> dict[int, float]:
-    """BM25 as a share of what a memory of average length holding every query term once would get."""
-    hits = index.search(query, count)
-    ideal = sum(index.idf(term) for term in query)
-    return {hit.memory_id: min(1.0, hit.score / ideal) for hit in hits} if ideal > 0 else {}
+def _best(
+    ids: NDArray[np.int64],
+    scores: NDArray[np.float64] | NDArray[np.float32],
+    count: int,
+    allowed: Callable[[int], bool] | None,
+) -> dict[int, float]:
+    """The `count` best allowed ids with their scores, best first."""
+    order = best_first(scores, ids, count if allowed is None else None)
+    result: dict[int, float] = {}
+    for at in order:
+        memory_id = int(ids[at])
+        if allowed is None or allowed(memory_id):
+            result[memory_id] = float(scores[at])
+            if len(result) >= count:
+                break
+    return result
 
 
-def _ranks(scores: dict[int, float]) -> dict[int, int]:
-    ids = np.fromiter(scores, dtype=np.int64, count=len(scores))
-    values = np.fromiter(scores.values(), dtype=np.float64, count=len(scores))
-    return {int(ids[at]): rank for rank, at in enumerate(np.lexsort((ids, -values)), start=1)}
+def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    return 2 * len(one & other) >= len(one | other)

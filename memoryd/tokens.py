@@ -12,7 +12,7 @@ _WORD = re.compile(r"[^\W_]+")
 _CHUNK = re.compile(r"[A-Za-z0-9_.+\-*%]+")
 _LONGEST_LITERAL = 64
 _LITERAL = re.compile(
-    r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?:\*\*\d+)?%?"  # 0.04, 1e-3, 2**17
+    r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,2})?(?:\*\*\d{1,3})?%?"  # 0.04, 1e-3, 2**17
     r"|[A-Za-z_][A-Za-z0-9]*(?:[_\-.][A-Za-z0-9]+)+"  # warmdown_ratio, nvidia-h200, train.py
     r"|(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}"  # 4f2a91c
     r"|[A-Za-z]+\d+[A-Za-z0-9]*"  # d12, H100

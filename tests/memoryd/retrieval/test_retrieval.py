@@ -39,8 +39,8 @@ def test_scores_stay_in_the_unit_interval_and_arms_tell_their_ranks() -> None:
     best, second = index.rank("muon", [1, 0], 2)
     assert best.memory_id == 1
     assert 0.0 <= second.score <= best.score <= 1.0
-    assert [(arm.arm, arm.rank) for arm in best.arms] == [("bm25", 1), ("literal", 0), ("vector", 1)]
-    assert [(arm.arm, arm.rank) for arm in second.arms] == [("bm25", 0), ("literal", 0), ("vector", 2)]
+    assert [(arm.arm, arm.rank) for arm in best.arms] == [("bm25", 1), ("vector", 1)]
+    assert [(arm.arm, arm.rank) for arm in second.arms] == [("bm25", 0), ("vector", 2)]
 
 
 def test_of_two_equal_answers_the_newer_comes_first() -> None:
