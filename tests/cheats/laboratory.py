@@ -23,7 +23,7 @@ BASELINE = "unchanged"
 FLAGS = [
     "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--slots", "2", "--threads", "1",
     "--scratch-limit-gib", "0.06", "--output-limit-mib", "1", "--memory-limit-gib", "1.5",
-    "--process-limit", "100", "--queue-capacity", "500", "--exit-with-parent",
+    "--process-limit", "100", "--setup-limit-seconds", "300", "--queue-capacity", "500", "--exit-with-parent",
 ]  # fmt: skip
 RUN_SECONDS = 400.0
 

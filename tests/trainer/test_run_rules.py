@@ -37,6 +37,8 @@ ENDED = {"start_time": 1.0, "end_time": 2.0, "num_steps": 4, "tokens": 400, "las
          Failure.SANDBOX_VIOLATION),
         (Ending(code=1), "RUNTIME_ERROR", "FileNotFoundError: [Errno 2] No such file: '/gone'", "",
          Failure.RUNTIME_ERROR),
+        (Ending(code=1), "RUNTIME_ERROR", "OSError: [Errno 18] Invalid cross-device link", "",
+         Failure.SANDBOX_VIOLATION),
         (Ending(code=3), "", "", "", Failure.RUNTIME_ERROR),
         (Ending(signal=9), "", "", "", Failure.KILLED),
         (Ending(code=137), "", "", "", Failure.KILLED),
