@@ -10,12 +10,13 @@ from pathlib import Path
 
 from agent.ledger import Ledger
 from agent.records import RunKind, RunRecord
+from agent.workspace import SOURCE_NAME
 from services.errors import ServiceError
 from services.trainer_client import TrainerClient
 
 FOLDER = "best"
 CARD = "champion.json"
-UNWANTED = frozenset({"log", "metrics"})
+UNWANTED = frozenset({"log", "metrics", SOURCE_NAME})
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +55,8 @@ class Champion:
             log.warning("the champion's files could not be fetched", extra={"why": error.message})
             shutil.rmtree(fresh, ignore_errors=True)
             return False
+        source = self._ledger.text(run.source_hash)
+        (fresh / SOURCE_NAME).write_text(source, encoding="utf-8", newline="")
         (fresh / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(fresh, folder)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from agent.hybrid_proposer import HybridProposer
 from agent.prices import read_prices
 from agent.provider import Usage
 from agent.records import StopReason
@@ -46,11 +47,15 @@ def experiment(changes: dict[str, Any], description: str, **fields: Any) -> Scen
     return Scene(text="I have an idea.", calls=calls, end="tool_calls", **fields)
 
 
+def playing(name: str) -> PlayingWire:
+    plain = WIRES[name]()
+    return PlayingWire(**{item.name: getattr(plain, item.name) for item in fields(plain)})
+
+
 @pytest.fixture(params=sorted(WIRES))
 async def wire(request: pytest.FixtureRequest) -> AsyncIterator[PlayingWire]:
-    plain = WIRES[request.param]()
-    made = PlayingWire(**{item.name: getattr(plain, item.name) for item in fields(plain)})
-    async with serve(made):
+    async with serve(playing(request.param)) as made:
+        assert isinstance(made, PlayingWire)
         yield made
 
 
@@ -94,3 +99,23 @@ async def test_a_model_behind_its_real_sdk_runs_experiments_and_its_cost_is_the_
         await sessions.close()
     assert KEY.encode() not in (lab / ".autoresearch" / "ledger.db").read_bytes()
     assert KEY not in told
+
+
+async def test_hybrid_shares_the_slots_and_a_server_of_ones_own_needs_no_key(
+    shared_trainer: str, lab: Path
+) -> None:
+    wire = playing("openai")
+    wire.scenes = [experiment({"MATRIX_LR": 0.0001 * (n + 1)}, f"model's idea {n}") for n in range(40)]
+    async with serve(wire), TrainerClient(shared_trainer) as client:
+        sessions = Sessions(Peers(client, None, None, replicates=3), ProviderKeys(), address=lambda: "")
+        options = StartOptions(
+            lab=lab, provider="hybrid", model="local-model", base_url=wire.url, max_experiments=6
+        )
+        session = await run_to_end(sessions, options)
+        assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT, session.record.stop_detail
+        assert isinstance(session.proposer, HybridProposer)
+        for proposal in session.ledger.proposals.all(session.session_id)[1:]:
+            by_model = proposal.description.startswith("model's idea")
+            assert by_model == session.proposer.asks_model(proposal.number)
+        assert session.ledger.totals(session.session_id).cost_usd == 0.0
+        await sessions.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,11 @@ async def test_a_session_keeps_what_is_better_and_discards_what_is_worse(
     assert rows[2].commit == rows[1].commit == proposals[1].commit[:7]
     assert rows[3].val_bpb == 0.0
     assert "SYNTAX_ERROR" in rows[3].description
+    card = json.loads((lab / "best" / "champion.json").read_text())
+    assert (card["commit"], card["proposal"]) == (proposals[1].commit, 1)
+    assert (lab / "best" / "train.py").read_text() == (lab / "train.py").read_text()
+    assert (lab / "progress.png").read_bytes().startswith(b"\x89PNG")
+    assert not list((lab / ".autoresearch" / "worktrees").iterdir())
 
 
 def git(lab: Path, *arguments: str) -> str:
