@@ -22,7 +22,7 @@ application = typer.Typer(
     "keeps what the measurements support. Begin with `autoresearch run`; `autoresearch doctor` says what is "
     "missing.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
