@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.evidence import log_evidence, log_gamma
@@ -38,11 +38,13 @@ def test_with_many_degrees_it_is_walds_ratio() -> None:
     assert float(log_evidence(3.0, 2.0, 1e7)) == pytest.approx(2.0 * 3.0 - 2.0, abs=1e-4)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(0.5, 300.0))
 def test_log_gamma_agrees_with_the_library(x: float) -> None:
     assert float(log_gamma(x)) == pytest.approx(math.lgamma(x), abs=1e-10, rel=1e-12)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(-20, 20), st.floats(0.01, 3), st.floats(0.1, 9), st.floats(1, 100))
 def test_a_larger_statistic_is_never_weaker_evidence(
     statistic: float, more: float, noncentrality: float, degrees: float

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.judge import JudgePolicy, judge
@@ -131,18 +131,21 @@ def test_late_proposals_need_more_evidence() -> None:
     assert verdict_of(pairs, number=100_000) is Verdict.RETEST
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(offsets, min_size=1, max_size=16), st.floats(0.0, 0.1))
 def test_being_better_on_every_seed_never_loses_a_keep(values: list[float], gain: float) -> None:
     if verdict_of(values) is Verdict.KEEP:
         assert verdict_of([value - gain for value in values]) is Verdict.KEEP
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(0.0, 0.2), min_size=1, max_size=16))
 def test_what_was_never_better_is_never_kept(values: list[float]) -> None:
     for noise in (KNOWN, BOUND):
         assert verdict_of(values, noise) is not Verdict.KEEP
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(offsets, min_size=2, max_size=10), st.randoms())
 def test_the_order_of_pairs_does_not_matter(values: list[float], random: object) -> None:
     before = judge(pairs_of(values), KNOWN, POLICY)
@@ -152,6 +155,7 @@ def test_the_order_of_pairs_does_not_matter(values: list[float], random: object)
     assert after.mean_difference == pytest.approx(before.mean_difference, abs=1e-12)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(offsets, min_size=1, max_size=16), st.booleans(), st.sampled_from([KNOWN, BOUND]))
 def test_it_always_answers_and_the_last_pair_always_decides(
     values: list[float], simpler: bool, noise: NoiseEstimate

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.noise import NoiseEstimate, estimate_noise
@@ -70,6 +70,7 @@ def test_pairs_that_are_exactly_equal_and_scores_that_are_not_finite_are_left_ou
     assert mixed == plain
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.lists(scores, min_size=2, max_size=8), st.randoms())
 def test_the_order_of_measurements_does_not_matter(replicates: list[float], random: object) -> None:
     pairs = [[0.1, 0.2, 0.15], [0.0, -0.1], [0.3, 0.31, 0.2, 0.1], [0.02, 0.01]]
@@ -80,6 +81,7 @@ def test_the_order_of_measurements_does_not_matter(replicates: list[float], rand
     assert other.degrees == pytest.approx(one.degrees)
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.floats(0.01, 100.0))
 def test_the_unit_does_not_matter(unit: float) -> None:
     pairs = [[0.1, 0.2, 0.15], [0.0, -0.1, 0.05], [0.3, 0.31, 0.2, 0.1]]

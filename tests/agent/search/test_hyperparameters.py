@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trainer.template
@@ -162,6 +162,7 @@ def test_changed_values_and_edits_of_code_are_told_apart() -> None:
     assert edits_code(TEMPLATE, "not python at all (")
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     st.fixed_dictionaries(
         {

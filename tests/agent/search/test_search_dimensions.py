@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trainer.template
@@ -23,13 +23,16 @@ DIMENSIONS = {dimension.name: dimension for dimension in dimensions_of(BLOCK)}
 NUMBERS = [name for name, dimension in DIMENSIONS.items() if not dimension.choices]
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.sampled_from(NUMBERS), st.floats(0, 1))
 def test_every_place_is_a_value_that_the_block_accepts(name: str, place: float) -> None:
     value = DIMENSIONS[name].from_unit(place)
-    assert read_block(set_values(TEMPLATE, {name: value}))[name] == value
+    source = f"{name} = {BLOCK[name]!r}\n"
+    assert read_block(set_values(source, {name: value}))[name] == value
     assert type(value) is type(BLOCK[name])
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.sampled_from(NUMBERS), st.floats(0, 1))
 def test_a_value_keeps_its_place(name: str, place: float) -> None:
     dimension = DIMENSIONS[name]
