@@ -43,6 +43,7 @@ async def serve(settings: AgentSettings) -> None:
             drain_seconds=min(settings.drain_seconds, 2.0),
         )
         sessions = Sessions(peers, read_keys(), address=lambda: str(server.address))
+        stack.callback(sessions.close_ledgers)
         registry.register(SessionCollector(sessions))
         servicer = AgentServicer(sessions)
         server.add(rpc.add_AgentServiceServicer_to_server, servicer, SERVICE_NAME)

@@ -98,13 +98,15 @@ class Sessions:
         return session
 
     async def close(self) -> None:
-        """Stops everything: at the end of the daemon."""
+        """Stops every session and frees the labs; watchers still learn how it ended."""
         await asyncio.gather(*(session.stop(detail="agentd ended") for session in self.all()))
         for lab in self._labs.values():
             lab.release()
+
+    def close_ledgers(self) -> None:
+        """At the very end, when nobody asks any more."""
+        for lab in self._labs.values():
             lab.ledger.close()
-        self._labs.clear()
-        self._sessions.clear()
 
     async def _make_way(self, options: StartOptions) -> Session | None:
         """The running session that was asked for. An idle one by hand gives way to a loop; others do not."""

@@ -180,6 +180,10 @@ async def test_sigterm_ends_agentd_within_five_seconds_with_a_session_running(
 ) -> None:
     script = write_script(*({"changes": {"MATRIX_LR": 0.02 + n / 500}} for n in range(50)))
     request = pb.StartSessionRequest(lab=str(lab), provider="scripted", script=script)
-    await stack.client.start_session(request)
+    session_id = (await stack.client.start_session(request)).session.session_id
+    watching = asyncio.create_task(stack.watch(session_id))
     await asyncio.sleep(0.5)
     assert await asyncio.wait_for(stack.children["agent"].stop(), 5) == 0
+    last = (await watching)[-1].session
+    assert (last.state, last.stop_detail) == (pb.SESSION_STATE_STOPPED, "agentd ended")
+    assert '"error"' not in stack.children["agent"].log.read_text()
