@@ -1,9 +1,10 @@
-"""Ideas without a language model: Optuna's TPE around the incumbent, over the block read by syntax tree.
+"""Ideas without a language model, over the block read by syntax tree: an additive model, and Optuna's TPE.
 
-A proposal changes one to three hyperparameters of the incumbent and leaves the rest. Which ones is drawn
-by weight: the table's own, raised by what has helped and lowered by what was tried in vain. Values come
-from TPE, which has seen every trial as the improvement over the baseline, chained over the keeps (scores
-on different seeds do not compare, paired differences do). The proposer keeps no state that matters: the
+A proposal changes a few hyperparameters of the incumbent and leaves the rest: those that a draw of the
+model of all trials finds best, or some drawn by weight (the table's own, raised by what has helped and
+lowered by what was tried in vain) with values from TPE or a local step. Every trial counts as its
+improvement over the baseline, chained over the keeps (scores on different seeds do not compare, paired
+differences do). The proposer keeps no state that matters: the
 same seed, history and incumbent give the same proposal.
 """
 
@@ -25,6 +26,7 @@ from agent.search_dimensions import (
     model_width,
     plain_values,
 )
+from agent.search_model import sample_best_values
 from agent.search_space import Value
 from agent.verdict import Verdict
 from services.errors import InvalidArgumentError
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     import optuna
 
 _ATTEMPTS = 60
+_MODEL = 0.7  # share of proposals that follow the model of all trials, once there are some
+_ENOUGH = 6  # trials for that
 _LOCAL = 0.7  # share of values drawn near the incumbent rather than from TPE
 _STEP = 0.18  # of the unit axis, standard deviation of a local step
 _FOLLOW = 0.8  # chance that a local step goes where past trials of that dimension got better
@@ -68,7 +72,8 @@ class SearchProposer:
         drawing = random.Random(f"{self._seed}/{context.next_number}")
         study = open_study(dimensions, past, drawing.getrandbits(31))
         for _ in range(_ATTEMPTS):
-            changes = self._draw(study, dimensions, block, past, drawing)
+            changes = draw_from_model(dimensions, block, past, drawing) if drawing.random() < _MODEL else {}
+            changes = changes or self._draw(study, dimensions, block, past, drawing)
             if not changes or is_repeat(block | changes, [block, *tried]):
                 continue
             try:
@@ -168,6 +173,24 @@ def choose_dimensions(
         left = [d for d in dimensions if d not in chosen]
         chosen.append(drawing.choices(left, [weights[d.name] for d in left])[0])
     return chosen
+
+
+def draw_from_model(
+    dimensions: Sequence[Dimension],
+    block: Mapping[str, Value],
+    past: Sequence[Experience],
+    drawing: random.Random,
+) -> dict[str, Value]:
+    """One to five changes that a draw of the additive model finds best; none while there are few trials."""
+    active = active_dimensions(dimensions, block)
+    fitting = [item for item in past if all(_fits(d, item.values) for d in active)]
+    if len(fitting) < _ENOUGH:
+        return {}
+    level = next((item.level for item in reversed(past) if item.kept), 0.0)
+    trials = [(item.values, item.level) for item in fitting]
+    best = sample_best_values(active, block, level, trials, drawing.getrandbits(31))
+    count = drawing.choices((1, 2, 3, 4, 5), (0.15, 0.25, 0.25, 0.2, 0.15))[0]
+    return complete_changes({dimension.name: value for dimension, value in best[:count]}, block)
 
 
 def find_downhill(dimension: Dimension, past: Sequence[Experience]) -> int:

@@ -41,12 +41,12 @@ async def play(seed: int, count: int, verdict: Verdict = Verdict.DISCARD) -> lis
     return drafts
 
 
-async def test_thirty_proposals_are_valid_and_all_different() -> None:
-    drafts = await play(1, 30)
+async def test_twenty_proposals_are_valid_and_all_different() -> None:
+    drafts = await play(1, 20)
     vectors = [read_block(draft.source) for draft in drafts]
     for index, draft in enumerate(drafts):
         assert draft.changes
-        assert len(draft.changes) <= 4
+        assert len(draft.changes) <= 6
         assert not draft.edits_code
         assert not edits_code(SOURCE, draft.source)
         assert {name: vectors[index][name] for name in draft.changes} == draft.changes
