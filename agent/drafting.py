@@ -8,7 +8,7 @@ from agent.ledger import Ledger
 from agent.proposer import Draft, Trial
 from agent.reading_source import readable_block, source_edits_code
 from agent.records import ProposalRecord, ProposalState, SessionRecord
-from agent.repeats import Repeat, Tried, describe_tried, diff_text, find_repeat
+from agent.repeats import Repeat, Tried, describe_tried, diff_text, find_repeat, retuned
 from agent.results_table import one_line
 from agent.seed_plan import block_of_next
 from agent.simplicity import is_simpler
@@ -37,9 +37,12 @@ class Drafting:
     def find_repeat(self, source: str) -> Repeat | None:
         """The earlier proposal that a file repeats. What was refused without a run does not count."""
         session = self._ledger.session(self._session_id)
-        with_shape = source_edits_code(self._ledger.text(session.tip_source_hash), source)
-        candidate = self._describe(-1, source, with_shape)
-        return find_repeat(candidate, self._known(with_shape))
+        incumbent = self._ledger.text(session.tip_source_hash)
+        if source_edits_code(incumbent, source):
+            return find_repeat(self._describe(-1, source, with_shape=True), self._known(with_shape=True))
+        base = self._describe(-1, incumbent, with_shape=False)
+        candidate = self._tried.setdefault(source, retuned(-1, base, readable_block(source)))
+        return find_repeat(candidate, self._known(with_shape=False))
 
     def admit(self, number: int, draft: Draft, spent: Spent) -> ProposalRecord:
         """Writes a draft down as PROPOSED, or as refused when it is a repeat or no change at all."""
@@ -114,14 +117,14 @@ class Drafting:
         kept = [item.number for item in self._ledger.proposals.all(self._session_id) if item.is_commit]
         return max(kept, default=0)
 
-    def _known(self, with_shape: bool) -> list[Tried]:
+    def _known(self, *, with_shape: bool) -> list[Tried]:
         return [
-            self._describe(item.number, self._ledger.text(item.source_hash), with_shape)
+            self._describe(item.number, self._ledger.text(item.source_hash), with_shape=with_shape)
             for item in self._ledger.proposals.all(self._session_id)
             if item.verdict is not Verdict.REFUSED
         ]
 
-    def _describe(self, number: int, source: str, with_shape: bool) -> Tried:
+    def _describe(self, number: int, source: str, *, with_shape: bool) -> Tried:
         """Computed once for each program: it takes some ten milliseconds."""
         known = self._tried.get(source)
         if known is None or (with_shape and not known.shape):

@@ -46,10 +46,15 @@ def describe_tried(
     if tree is None:
         text = _hash(source)
         return Tried(number, text, text, text, hyperparameters)
-    values = _take_values(tree, hyperparameters)
-    rest = ast.dump(tree)
-    shape = _hash(values + ast.dump(_without_names(tree))) if with_shape else ""
-    return Tried(number, _hash(values + rest), _hash(rest), shape, hyperparameters)
+    _empty_values(tree, hyperparameters)
+    rest = _hash(ast.dump(tree))
+    shape = _hash(_values(hyperparameters) + ast.dump(_without_names(tree))) if with_shape else ""
+    return Tried(number, _hash(_values(hyperparameters) + rest), rest, shape, hyperparameters)
+
+
+def retuned(number: int, base: Tried, hyperparameters: Mapping[str, object]) -> Tried:
+    """As `describe_tried`, for a program that differs from `base` in values of hyperparameters only."""
+    return Tried(number, _hash(_values(hyperparameters) + base.rest), base.rest, "", hyperparameters)
 
 
 def find_repeat(candidate: Tried, tried: Sequence[Tried]) -> Repeat | None:
@@ -107,16 +112,16 @@ def _without_names(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def _take_values(tree: ast.Module, names: Iterable[str]) -> str:
-    """Empties the named top-level assignments; returns what stood there."""
+def _empty_values(tree: ast.Module, names: Iterable[str]) -> None:
     wanted = set(names)
-    taken = []
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else None
         if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and target.id in wanted:
-            taken.append(ast.dump(node.value))
             node.value = ast.Constant(None)
-    return "\n".join(taken)
+
+
+def _values(hyperparameters: Mapping[str, object]) -> str:
+    return repr(sorted(hyperparameters.items()))
 
 
 def _loads(node: ast.Name) -> bool:
