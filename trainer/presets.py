@@ -50,7 +50,7 @@ UPSTREAM: dict[str, Value] = FORK | {
 OURS: dict[str, Value] = FORK | {"WEBER_MODE": "off", "SCALAR_EPS": 1e-6, "FUSED_LOSS": True}
 CPU: dict[str, Value] = {
     "DEPTH": 4, "ASPECT_RATIO": 32, "HEAD_DIM": 64, "WINDOW_PATTERN": "L",
-    "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 2**11,
+    "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 2**11, "UNEMBEDDING_LR": 0.01,
 }  # fmt: skip
 TINY: dict[str, Value] = {
     "DEPTH": 2, "ASPECT_RATIO": 16, "HEAD_DIM": 16, "WINDOW_PATTERN": "SL",
