@@ -7,6 +7,7 @@ it is worth, measured.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -24,25 +25,27 @@ weight-decay: weight decay, wd, l2, shrinkage, regularisation, regularization, r
 batch: total batch, optimizer step, global batch, tokens processed, each update
 micro-batch: device batch, micro batch, microbatch, forward pass, per card
 head-width: head dimension, head dim, each attention head, attention head, head size
-head-count: number heads, n head, parallel attention, attention heads, many heads
-aspect: aspect ratio, width per, model width, wideness
+head-count: number heads, n head, parallel attention, attention heads, head count
+aspect: aspect ratio, model width, wideness
 window: window pattern, sliding window, local global, global attention, nearby tokens, attention span
 momentum: momentum, inertia, smoothing
 second-moment: beta2, second moment, squared gradients, adam beta
 newton-schulz: newton, schulz, ns, orthogonalisation, orthogonalised, orthogonalization
-clipping: clip, clipping, gradient cap, exploding, size gradients
+clipping: clip, clipping, gradient cap, exploding, exploding gradients
 softcap: softcap, squashing, tanh, bounding, output scores
 rope: rope, rotary, rotations, position rotations, wavelength
 feed-forward: mlp, ffn, feed-forward, feed forward
 context: sequence length, seq len, context, context window, model sees
 value-embedding: value embeddings, value embeds, ve, attention values, gated token
 dropout: dropout, silencing, masking, random masking
-init: init, initialisation, initialization, starting weights, before training
+init: init, initialisation, initialization, starting weights
 qk-norm: qk, qk norm, queries keys, normalised queries, sharpness
-averaging: ema, averaging, moving average, weights over
+averaging: ema, averaging, moving average, averaged weights
 depth: depth, layers, deep
+raise: raise, raised, raising, increase, increased, bumped, larger, higher, bigger, longer
+lower: lower, lowered, lowering, reduce, reduced, cut, decrease, decreased, smaller, shorter
 loss: bpb, val bpb, bits per byte, loss
-out-of-memory: oom, out memory, memory error
+out-of-memory: oom, memory error
 diverged: nan, diverged, divergence, exploded
 """
 
@@ -65,6 +68,7 @@ def _table() -> dict[tuple[str, ...], str]:
         name, _, terms = line.partition(":")
         for term in terms.split(","):
             stems = tuple(tokenize(term))
-            if 1 <= len(stems) <= 2:
+            # A term that lost a word to the stop list would stand for what is left of it.
+            if 1 <= len(stems) <= 2 and len(stems) == len(re.findall(r"\w+", term)):
                 table.setdefault(stems, name)
     return table

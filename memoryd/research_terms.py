@@ -32,7 +32,7 @@ LONGEST_TEXT = 20_000  # characters; notes are shorter, and a longer text adds n
 _NUMBER = r"\d{1,12}(?:\.\d{1,12})?(?:[eE][-+]?\d{1,2})?(?:\*\*\d{1,3})?"
 _NAMED = re.compile(rf"([A-Za-z][A-Za-z_]{{0,40}})[ =:]{{1,3}}(?:from )?({_NUMBER})(?![\w.]*\w)")
 _SHORT_DEPTH = re.compile(r"(?<![A-Za-z0-9])d(\d{1,3})(?![A-Za-z0-9])")
-_VALUE = r"[A-Za-z0-9][\w.*]{0,20}"
+_VALUE = r"[A-Za-z0-9](?:[\w.*]{0,19}\w)?"
 _STEP = re.compile(rf"({_VALUE}) {{0,2}}(?:->|→|to) {{0,2}}({_VALUE})")
 _STEP_BACK = re.compile(rf"({_VALUE}) \(was ({_VALUE})\)")
 
@@ -50,13 +50,19 @@ def research_terms(text: str, *, with_glossary: bool = True) -> list[str]:
     steps = [(old, new) for old, new in _STEP.findall(text) if _is_value(old) and _is_value(new)]
     steps += [(old, new) for new, old in _STEP_BACK.findall(text)]
     found += [f"{old.lower()}>{new.lower()}" for old, new in steps]
-    named = {(stem(name.lower().rpartition("_")[2]), number) for name, number in _NAMED.findall(text)}
+    named = {(_last_word(name), number) for name, number in _NAMED.findall(text)}
     named |= {(stem("depth"), number) for number in depths}
     for name, number in list(named):  # "lr from 1 to 2" names both values
         named |= {(name, new) for old, new in steps if old == number}
         named |= {(name, old) for old, new in steps if new == number}
     found += [f"{name}={number}" for name, number in sorted(named) if name not in STOP_WORDS]
     return found
+
+
+def _last_word(name: str) -> str:
+    """What MATRIX_LR and "learning rate" have in common at their end."""
+    last = stem(name.lower().rpartition("_")[2])
+    return ABBREVIATIONS.get(last, (last,))[-1]
 
 
 def _is_words(literal: str) -> bool:

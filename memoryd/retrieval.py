@@ -21,6 +21,8 @@ CANDIDATES = 200
 LENGTH_WEIGHT = 0.2  # a longer note on one experiment is not a worse answer
 RARE = 3  # holders up to which a term names one memory
 FOLLOWERS = 3
+EVIDENCE = 1.1  # telling terms that must match for a score of one half
+NOBODY_HOLDS = "\x00"
 _AFTER = re.compile(r"\b(?:after|following|since|next)\b", re.IGNORECASE)
 _BEFORE = re.compile(r"\bbefore\b", re.IGNORECASE)
 
@@ -29,7 +31,7 @@ _BEFORE = re.compile(r"\bbefore\b", re.IGNORECASE)
 class Weights:
     """Measured choices; see docs/retrieval.md.
 
-    The score is the share of the query's terms that a memory holds, weighed by how telling they are. For
+    The order is by the share of the query's terms that a memory holds, weighed by how telling they are. For
     the share that nobody holds, `meaning` times the cosine stands in; `meaning_always` times it is added.
     `recency` takes off at most this share for the oldest candidate. `newest_first` puts the newest of
     memories first that say the same; `follow_time` answers "what came after …".
@@ -53,7 +55,7 @@ class ArmRank:
 
 @dataclass(frozen=True)
 class Ranked:
-    """`score` is 0..1: the share of what the query asks for that the memory answers."""
+    """`score` is 0..1, comparable between queries: under about 0.45 the answer is likely "never tried"."""
 
     memory_id: int
     score: float
@@ -123,6 +125,8 @@ class RetrievalIndex:
             arms["vector"] = _best(ids, cosines, count, allowed)
         share = weights.meaning_always + weights.meaning * (1 - known) if query else 1.0
         scored = self._fuse(arms, share, weights.recency)
+        if query:
+            scored = self._comparable(scored, arms, ideal)
         if query and weights.newest_first:
             scored = self._newest_first(scored, frozenset(asked))
         if query and weights.follow_time and scored:
@@ -159,6 +163,22 @@ class RetrievalIndex:
             scored.append((min(1.0, score) * (1 - recency * age), memory_id))
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         return scored
+
+    def _comparable(
+        self, scored: list[tuple[float, int]], arms: dict[str, dict[int, float]], ideal: float
+    ) -> list[tuple[float, int]]:
+        """Scores that mean the same in every answer, in the same order.
+
+        The best gets m / (m + EVIDENCE), m being what it matched in units of the most telling term that this
+        store could hold, or half its cosine if that is more; the others their share of that.
+        """
+        if not scored or scored[0][0] <= 0:
+            return scored
+        words = max(arms.get("bm25", {}).values(), default=0.0)
+        matched = words * ideal / max(self.terms.idf(NOBODY_HOLDS), 1e-9)
+        meaning = max(arms.get("vector", {}).values(), default=0.0)
+        best = max(matched / (matched + EVIDENCE), 0.5 * min(1.0, max(0.0, meaning)))
+        return [(best * max(0.0, score) / scored[0][0], memory_id) for score, memory_id in scored]
 
     def _newest_first(
         self, scored: list[tuple[float, int]], asked: frozenset[str]
