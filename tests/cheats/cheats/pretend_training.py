@@ -9,7 +9,7 @@ def train(run):
     rows = open_train_rows(Path(run.data_dir))
     config = model_config(rows.vocab_size, rows.context_length, rows.bos)
     model = build_model(config)
-    model.initialize()
+    model.initialize(run.seed)
     steps = int(run.budget.amount) // TOTAL_BATCH_SIZE
     events.emit("start", step_tokens=TOTAL_BATCH_SIZE)
     for step in range(steps):

@@ -10,7 +10,7 @@ def train(run):
     rows = open_train_rows(Path(run.data_dir))
     config = model_config(rows.vocab_size, rows.context_length, rows.bos)
     model = build_model(config)
-    model.initialize()
+    model.initialize(run.seed)
     loader = TokenLoader(rows, DEVICE_BATCH_SIZE, run.seed, torch.device("cpu"))
     steps = int(run.budget.amount) // TOTAL_BATCH_SIZE
     events.emit("start", step_tokens=TOTAL_BATCH_SIZE)

@@ -11,7 +11,7 @@ class Bigram(nn.Module):
         self.table = nn.Embedding(size, size)
         nn.init.zeros_(self.table.weight)
 
-    def initialize(self):
+    def initialize(self, *seed):
         pass
 
     def flops_per_token(self):

@@ -11,7 +11,7 @@ class Convolution(nn.Module):
         self.embedding, self.head = nn.Embedding(size, width), nn.Linear(width, size)
         self.body = nn.ModuleList(nn.Conv1d(width, width, 3, dilation=d) for d in (1, 2, 4))
 
-    def initialize(self):
+    def initialize(self, *seed):
         pass
 
     def flops_per_token(self):

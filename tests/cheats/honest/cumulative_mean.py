@@ -10,7 +10,7 @@ class Mean(nn.Module):
         width, size = config["width"], config["vocab_size"]
         self.embedding, self.head = nn.Embedding(size, width), nn.Linear(width, size)
 
-    def initialize(self):
+    def initialize(self, *seed):
         pass
 
     def flops_per_token(self):

@@ -11,7 +11,7 @@ class Gru(nn.Module):
         self.embedding, self.head = nn.Embedding(size, width), nn.Linear(width, size)
         self.body = nn.GRU(width, width, batch_first=True)
 
-    def initialize(self):
+    def initialize(self, *seed):
         pass
 
     def flops_per_token(self):

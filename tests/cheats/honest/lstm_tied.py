@@ -11,7 +11,7 @@ class Lstm(nn.Module):
         self.embedding = nn.Embedding(size, width)
         self.body = nn.LSTM(width, width, batch_first=True)
 
-    def initialize(self):
+    def initialize(self, *seed):
         pass
 
     def flops_per_token(self):

@@ -14,7 +14,7 @@ class Chatty(nn.Module):
             print("line", number, flush=False)
         Path("notes.txt").write_text("mine")
 
-    def initialize(self):
+    def initialize(self, *seed):
         pass
 
     def flops_per_token(self):

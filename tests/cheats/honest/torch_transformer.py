@@ -12,7 +12,7 @@ class Encoder(nn.Module):
         self.position = nn.Parameter(torch.zeros(config["context_length"], width))
         self.body = nn.TransformerEncoderLayer(width, 2, 64, dropout=0.1, batch_first=True)
 
-    def initialize(self):
+    def initialize(self, *seed):
         pass
 
     def flops_per_token(self):
