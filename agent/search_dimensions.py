@@ -68,7 +68,7 @@ def dimensions_of(block: Mapping[str, Value], seen: Sequence[Mapping[str, object
         choices: tuple[Value, ...] = (False, True) if parameter.kind == "switch" else parameter.choices
         for value in [present, *(past[name] for past in seen if name in past)]:
             if choices and value not in choices and type(value) is type(present):
-                choices = (*choices, value)  # type: ignore[arg-type]
+                choices = (*choices, value)
         whole = isinstance(present, int) and not isinstance(present, bool)
         found.append(Dimension(_around(parameter, present), choices, whole))
     return found

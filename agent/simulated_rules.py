@@ -26,7 +26,8 @@ def play_judge(
     labs, size = Labs(world, random), world.sessions
     everyone = np.arange(size)
     bench = _Bench(labs, policy.replicates, record)
-    bound = 2 * bench.scores[:, : policy.replicates].var(axis=1, ddof=1)
+    replicates = bench.scores[:, : policy.replicates]
+    bound: Floats = np.asarray(2 * replicates.var(axis=1, ddof=1), dtype=np.float64)
     belief, pair_degrees = empty_belief(size), np.zeros(size)
     outcome = _empty(labs, startup=policy.replicates)
     for number in range(world.proposals):
@@ -65,7 +66,9 @@ def play_judge(
                 break
         outcome.candidate_runs[:, number], outcome.kept[:, number] = pairs, kept
         taught = np.flatnonzero(pairs > 1)
-        belief[taught] += log_likelihood(spread[taught], pairs[taught] - 1.0, bound[taught])
+        belief[taught] += log_likelihood(
+            spread[taught], pairs[taught].astype(np.float64) - 1.0, bound[taught]
+        )
         pair_degrees += pairs - 1
         if record is not None:
             record.verdicts(number + 1, labs.better[:, number], np.where(kept, "keep", "discard").tolist())
