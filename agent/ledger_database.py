@@ -7,6 +7,7 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from agent.ledger_schema import SCHEMA, SCHEMA_VERSION
 from services.errors import (
@@ -66,15 +67,15 @@ class LedgerDatabase:
             finally:
                 self._depth = 0
 
-    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
         with translated(self.path):
-            return self._connection.execute(statement, values)  # type: ignore[arg-type]
+            return self._connection.execute(statement, values)
 
-    def rows(self, statement: str, *values: object) -> list[sqlite3.Row]:
+    def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         with translated(self.path):
-            return self._connection.execute(statement, values).fetchall()  # type: ignore[arg-type]
+            return self._connection.execute(statement, values).fetchall()
 
-    def one(self, statement: str, *values: object) -> sqlite3.Row:
+    def one(self, statement: str, *values: Any) -> sqlite3.Row:
         """The first row. Raises InternalError when there is none."""
         found = self.rows(statement, *values)
         if not found:
