@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from memoryd.backend import EVERY_CAPABILITY, BackendStatus, BackupResult, Capability, MemoryBackend
 from memoryd.memory import Batch, Edge, Event, Memory
+from memoryd.postgres_connection import ANSWER_SECONDS, SESSION, WriterLock, connect, place_of
 from memoryd.postgres_rows import (
     MEMORY_COLUMNS,
     quoted,
@@ -26,16 +26,13 @@ from memoryd.postgres_rows import (
     unquoted,
     vector_text,
 )
-from memoryd.postgres_schema import LOCK_NUMBER, prepare_schema
+from memoryd.postgres_schema import prepare_schema
 from memoryd.postgres_writer import PostgresWriter, explain
 from memoryd.store_copy import copy_to_file
 from memoryd.vector_index import VectorIndex
-from services.errors import ConfigurationError, FailedPreconditionError, ServiceError, UnavailableError
+from services.errors import FailedPreconditionError, ServiceError, UnavailableError
 
 READERS = 4
-ANSWER_SECONDS = 5.0
-STATEMENT_SECONDS = 60
-_SESSION = f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET client_encoding = 'UTF8'"
 
 
 class PostgresBackend:
@@ -198,10 +195,10 @@ async def open_postgres(url: str, *, read_only: bool = False) -> PostgresBackend
     """
     from psycopg_pool import AsyncConnectionPool
 
-    place = _place(url)
-    lock = _WriterLock(url, place)
+    place = place_of(url)
+    lock = WriterLock(url, place)
     try:
-        connection = await (lock.open_first() if not read_only else _connect(url))
+        connection = await (lock.open_first() if not read_only else connect(url))
         try:
             has_pgvector = await prepare_schema(connection, place, writable=not read_only)
             await lock.raise_epoch(connection, read_only)
@@ -231,89 +228,8 @@ async def open_postgres(url: str, *, read_only: bool = False) -> PostgresBackend
     return PostgresBackend(pool, writer, place, has_pgvector=has_pgvector)
 
 
-class _WriterLock:
-    """Keeps to one writing engine: an advisory lock, and an epoch that tells whether one was in between."""
-
-    def __init__(self, url: str, place: str) -> None:
-        self._url = url
-        self._place = place
-        self._epoch = 0
-
-    async def open_first(self) -> Any:
-        connection = await _connect(self._url)
-        if not await self._lock(connection):
-            await connection.close()
-            raise ConfigurationError(
-                f"--backend: {self._place} is in use by another memoryd; stop that one first",
-                reason="STORE_IN_USE",
-            )
-        return connection
-
-    async def raise_epoch(self, connection: Any, read_only: bool) -> None:
-        if read_only:
-            return
-        cursor = await connection.execute(
-            "UPDATE memoryd.counter SET amount = amount + 1 WHERE name = 'epoch' RETURNING amount"
-        )
-        self._epoch = (await cursor.fetchone())[0]
-
-    async def reopen(self) -> Any:
-        """A new connection after a lost one. Raises STORE_FAILED when another engine has written."""
-        connection = await _connect(self._url)
-        try:
-            if not await self._lock(connection):
-                raise UnavailableError(
-                    "the database still holds the lock of the lost connection", reason="STORE_UNREACHABLE"
-                )
-            cursor = await connection.execute("SELECT amount FROM memoryd.counter WHERE name = 'epoch'")
-            row = await cursor.fetchone()
-            if row is None or row[0] != self._epoch:
-                raise UnavailableError(
-                    f"another memoryd has written to {self._place}; the daemon must be started again",
-                    reason="STORE_FAILED",
-                )
-            await connection.set_autocommit(False)
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
-
-    async def _lock(self, connection: Any) -> bool:
-        row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_NUMBER,))).fetchone()
-        return bool(row and row[0])
-
-
-async def _connect(url: str) -> Any:
-    async with asyncio.timeout(ANSWER_SECONDS):
-        connection = await psycopg.AsyncConnection.connect(
-            url, autocommit=True, connect_timeout=int(ANSWER_SECONDS)
-        )
-    await connection.execute(_SESSION)
-    # Without waiting for the sync an acknowledged memory could be lost.
-    await connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false)"
-        " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
-    )
-    return connection
-
-
 async def _configure(connection: Any) -> None:
-    await connection.execute(_SESSION)
-
-
-def _place(url: str) -> str:
-    """The URL without its password."""
-    try:
-        parts = conninfo_to_dict(url)
-        if not all(port.isdecimal() for port in str(parts.get("port") or "0").split(",") if port):
-            raise psycopg.ProgrammingError("the port is not a number")
-    except psycopg.Error as error:
-        raise ConfigurationError(
-            f"--backend: not a PostgreSQL URL ({str(error).strip()}); write postgresql://USER@HOST:PORT/DATABASE"
-        ) from error
-    user = f"{parts['user']}@" if parts.get("user") else ""
-    port = f":{parts['port']}" if parts.get("port") else ""
-    return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
+    await connection.execute(SESSION)
 
 
 def _explain_opening(error: Exception, place: str) -> ServiceError:

@@ -119,7 +119,7 @@ class RetrievalIndex:
         arms: dict[str, dict[int, float]] = {}
         if query:
             ids, scores = self.terms.scores(asked)
-            arms["bm25"] = _best(ids, np.minimum(1.0, scores / (ideal or 1.0)), count, allowed)
+            arms["bm25"] = _best(ids, scores / (ideal or 1.0), count, allowed)
         if vector is not None:
             ids, cosines = self.vectors.centred_cosines(vector) if query else self._raw_cosines(vector)
             arms["vector"] = _best(ids, cosines, count, allowed)
@@ -127,6 +127,8 @@ class RetrievalIndex:
         scored = self._fuse(arms, share, weights.recency)
         if query:
             scored = self._comparable(scored, arms, ideal)
+        else:
+            scored = [(min(1.0, score), memory_id) for score, memory_id in scored]
         if query and weights.newest_first:
             scored = self._newest_first(scored, frozenset(asked))
         if query and weights.follow_time and scored:
@@ -160,7 +162,7 @@ class RetrievalIndex:
         for memory_id in found:
             score = words.get(memory_id, 0.0) + share * max(0.0, vectors.get(memory_id, 0.0))
             age = (newest - self._created[memory_id]) / span
-            scored.append((min(1.0, score) * (1 - recency * age), memory_id))
+            scored.append((score * (1 - recency * age), memory_id))
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         return scored
 
