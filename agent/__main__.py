@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry
 
 from agent.dashboard import add_dashboard_routes
 from agent.grpc_api import SERVICE_NAME, AgentServicer
-from agent.prices import read_prices
-from agent.session import Peers
-from agent.session_metrics import SessionCollector
-from agent.sessions import Sessions
+from agent.llm.prices import read_prices
+from agent.session.metrics import SessionCollector
+from agent.session.session import Peers
+from agent.session.sessions import Sessions
 from agent.settings import AgentSettings, read_keys
 from services.addresses import parse_address
 from services.call_observer import CallObserver

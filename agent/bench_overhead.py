@@ -17,12 +17,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.launch import start_daemon
-from agent.launch_plan import DaemonPlan
-from agent.session import Peers
-from agent.sessions import Sessions
+from agent.launch.launcher import start_daemon
+from agent.launch.plan import DaemonPlan
+from agent.session.session import Peers
+from agent.session.sessions import Sessions
+from agent.session.start_options import StartOptions
 from agent.settings import ProviderKeys
-from agent.start_options import StartOptions
 from services.trainer_client import TrainerClient
 
 

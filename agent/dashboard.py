@@ -13,7 +13,7 @@ from aiohttp import web
 from autoresearch.agent.v1 import agent_pb2 as pb
 from autoresearch.agent.v1 import agent_pb2_grpc as rpc
 
-from agent.session_json import event_dict, proposal_dict, session_dict
+from agent.session.session_json import event_dict, proposal_dict, session_dict
 from services.errors import InvalidArgumentError
 
 PAGE_FILES = {

@@ -11,11 +11,11 @@ import grpc
 from autoresearch.agent.v1 import agent_pb2 as pb
 from autoresearch.agent.v1 import agent_pb2_grpc as rpc
 
-from agent.messages import event_message, progress_message, proposal_message, session_message
-from agent.records import SessionState
-from agent.session import Session
-from agent.sessions import Sessions
-from agent.start_options import StartOptions
+from agent.ledger.records import SessionState
+from agent.llm.messages import event_message, progress_message, proposal_message, session_message
+from agent.session.session import Session
+from agent.session.sessions import Sessions
+from agent.session.start_options import StartOptions
 from agent.tools.by_hand import call_by_hand, tool_messages
 from services.errors import InvalidArgumentError
 

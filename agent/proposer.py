@@ -58,7 +58,7 @@ class ResearchContext:
 
 
 class Proposer(Protocol):
-    """Has ideas. Implementations: agent/search_proposer.py, agent/llm_proposer.py, agent/hybrid_proposer.py,
+    """Has ideas. Implementations: agent/search/proposer.py, agent/llm/proposer.py, agent/hybrid_proposer.py,
     agent/scripted_proposer.py.
 
     `propose` returns None when the proposer has nothing more to try. It raises UnavailableError when the

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.drafting import Drafting
-from agent.lab_memory import LabMemory
-from agent.ledger import Ledger
-from agent.prices import Price, PriceList
+from agent.lab.memory import LabMemory
+from agent.ledger.ledger import Ledger
+from agent.llm.prices import Price, PriceList
 from agent.proposer import Proposer
 from agent.provider import Provider
+from agent.session.drafting import Drafting
 from agent.settings import KEY_NAMES, ProviderKeys
 from services.errors import FailedPreconditionError, InvalidArgumentError
 
@@ -98,8 +98,8 @@ def open_proposer(choice: ProposerChoice, parts: ProposerParts) -> Proposer:
 
             return ScriptedProposer([])
         case "scripted":
+            from agent.llm.scripted_provider import ScriptedProvider
             from agent.scripted_proposer import ScriptedProposer, plays_model, read_script
-            from agent.scripted_provider import ScriptedProvider
 
             if not choice.script:
                 raise InvalidArgumentError("script: provider scripted needs a script", field="script")
@@ -138,9 +138,9 @@ def _language_model(choice: ProposerChoice, parts: ProposerParts) -> Proposer:
 
 def _tool_loop(provider: Provider, choice: ProposerChoice, parts: ProposerParts) -> Proposer:
     from agent.hybrid_proposer import describe_trials
-    from agent.llm_bench import LlmBench
-    from agent.llm_proposer import LlmProposer
-    from agent.metered import MeteredProvider
+    from agent.llm.bench import LlmBench
+    from agent.llm.metered import MeteredProvider
+    from agent.llm.proposer import LlmProposer
 
     price = parts.prices.find(provider.model)
     check_price(price, provider.model, choice.max_cost_usd, parts.prices.date)
@@ -165,6 +165,6 @@ def read_guidance(lab: Path) -> str:
 
 
 def _search(parts: ProposerParts) -> Proposer:
-    from agent.search_proposer import SearchProposer
+    from agent.search.proposer import SearchProposer
 
     return SearchProposer(seed=random.Random(parts.session_id).getrandbits(31))

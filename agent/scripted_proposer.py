@@ -9,7 +9,7 @@ The script is JSON Lines, or one JSON array, of drafts:
 
 Proposal number n takes draft n, so that a resumed session goes on where it was. `fault` plays a brain that
 fails: "garbage" (a draft that is none), "unavailable" (its service is gone), "stop" (nothing more to say).
-A script of entries with "text" or "calls" plays a language model instead (agent/scripted_provider.py).
+A script of entries with "text" or "calls" plays a language model instead (agent/llm/scripted_provider.py).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.hyperparameters import changed_values, edits_code, set_values
 from agent.proposer import Draft, Proposer, ResearchContext, Trial
-from agent.sections import replace_section
+from agent.search.hyperparameters import changed_values, edits_code, set_values
+from agent.search.sections import replace_section
 from services.errors import ConfigurationError, InvalidArgumentError, UnavailableError
 
 NAMES = frozenset({"description", "changes", "section", "code", "source", "fault"})
@@ -73,7 +73,7 @@ def read_script(path: Path) -> list[dict[str, Any]]:
 
 
 def plays_model(entries: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a script holds the turns of a language model (agent/scripted_provider.py), not drafts."""
+    """Whether a script holds the turns of a language model (agent/llm/scripted_provider.py), not drafts."""
     return any("calls" in entry or "text" in entry for entry in entries)
 
 

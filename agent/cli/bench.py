@@ -20,12 +20,12 @@ def bench_train(context: typer.Context) -> None:
 @bench.command("search", context_settings=_PASS_ON)
 def bench_search(context: typer.Context) -> None:
     """Compare the search proposer with random search on recorded results."""
-    raise typer.Exit(run_module("agent.bench_search", list(context.args)))
+    raise typer.Exit(run_module("agent.search.bench", list(context.args)))
 
 
 def simulate(context: typer.Context) -> None:
     """Run the judge over simulated sessions beside other rules: --sessions, --proposals, --seed, --json."""
-    raise typer.Exit(run_module("agent.simulate", list(context.args)))
+    raise typer.Exit(run_module("agent.judging.simulate", list(context.args)))
 
 
 SIMULATE_SETTINGS = _PASS_ON

@@ -7,7 +7,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 from agent.cli.console import print_note
 from agent.cli.interrupts import Interrupted, catch_interrupts, unless_interrupted
 from agent.cli.lab_daemons import open_agent
-from agent.launch_plan import LaunchOptions
+from agent.launch.plan import LaunchOptions
 from services.errors import CanceledError
 from services.security import ClientSecurity
 

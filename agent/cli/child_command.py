@@ -10,7 +10,7 @@ import psutil
 
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import catch_interrupts
-from agent.launch_environment import child_environment
+from agent.launch.environment import child_environment
 
 GRACE_SECONDS = 4.0
 

@@ -13,7 +13,7 @@ import typer
 from agent.cli.console import print_note
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import catch_interrupts
-from agent.launch_environment import child_environment
+from agent.launch.environment import child_environment
 
 OWN_ADDRESS = "127.0.0.1:50054"
 START_SECONDS = 60.0

@@ -13,8 +13,8 @@ import typer
 from agent.cli import options as shared
 from agent.cli.console import one_line, open_console, print_json
 from agent.cli.exit_codes import ExitCode
-from agent.doctor import Finding, Level, Surroundings, examine
-from agent.launch_plan import DEFAULT_PORTS
+from agent.doctor.examination import Finding, Level, Surroundings, examine
+from agent.launch.plan import DEFAULT_PORTS
 
 _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 

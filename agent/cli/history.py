@@ -13,7 +13,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 from agent.cli import options as shared
 from agent.cli.console import open_console, print_json, print_line
 from agent.cli.session_summary import print_summary
-from agent.session_json import proposal_dict, session_dict
+from agent.session.session_json import proposal_dict, session_dict
 from services.security import ClientSecurity
 
 

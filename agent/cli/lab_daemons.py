@@ -12,10 +12,10 @@ from pathlib import Path, PurePath
 import psutil
 from autoresearch.agent.v1 import agent_pb2 as pb
 
-from agent.launch import start_daemon
-from agent.launch_addresses import LaunchLock, read_addresses
-from agent.launch_plan import LaunchOptions, plan_peers
-from agent.launch_stack import STOP_SECONDS, Stack
+from agent.launch.addresses import LaunchLock, read_addresses
+from agent.launch.launcher import start_daemon
+from agent.launch.plan import LaunchOptions, plan_peers
+from agent.launch.stack import STOP_SECONDS, Stack
 from services.agent_client import AgentClient
 from services.errors import ConfigurationError, DeadlineExceededError, ServiceError, UnavailableError
 from services.security import ClientSecurity
@@ -150,7 +150,7 @@ async def answers(address: str) -> bool:
 
 def refuse_foreign_folder(lab: Path) -> None:
     """Raises FailedPreconditionError (LAB_NOT_OURS) unless the folder is absent, empty, or a lab of ours."""
-    from agent.workspace import open_lab as open_workspace
+    from agent.lab.workspace import open_lab as open_workspace
 
     workspace = open_workspace(lab, "lab")
     if workspace is not None:

@@ -14,13 +14,13 @@ from services.agent_client import AgentClient
 from services.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from agent.ledger import Ledger
+    from agent.ledger.ledger import Ledger
 
 
 @contextmanager
 def open_ledger(lab: Path) -> Iterator[Ledger]:
     """The lab's ledger, read-only. Raises NotFoundError (LAB_NOT_FOUND) where there is none."""
-    from agent.ledger import LEDGER_NAME, Ledger
+    from agent.ledger.ledger import LEDGER_NAME, Ledger
 
     path = lab / ".autoresearch" / LEDGER_NAME
     if not path.is_file():
@@ -39,7 +39,7 @@ def read_lab(lab: Path, tag: str) -> tuple[pb.Session, list[pb.Proposal]]:
 
     Raises NotFoundError: LAB_NOT_FOUND, SESSION_NOT_FOUND.
     """
-    from agent.messages import proposal_message, session_message
+    from agent.llm.messages import proposal_message, session_message
 
     with open_ledger(lab) as ledger:
         record = ledger.find_session(tag)

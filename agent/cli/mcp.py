@@ -15,7 +15,7 @@ from agent.cli import options as shared
 from agent.cli.console import print_json, print_note
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import Interrupted, catch_interrupts, unless_interrupted
-from agent.launch_plan import LaunchOptions
+from agent.launch.plan import LaunchOptions
 from services.addresses import Address, parse_address
 from services.agent_client import AgentClient
 from services.security import ServerSecurity, read_secret

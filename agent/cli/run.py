@@ -106,7 +106,7 @@ def run(
     request = session_request(wanted)
     from agent.cli.follow import follow_session
     from agent.cli.lab_daemons import AgentLink, open_lab, open_remote
-    from agent.launch_plan import LaunchOptions, choose_memory
+    from agent.launch.plan import LaunchOptions, choose_memory
 
     choose_memory(memory, Path())  # a wrong value is named before anything is made
     security = shared.client_security(token_file, ca, cert, key)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from autoresearch.agent.v1 import agent_pb2 as pb
 
-from agent.workspace import check_tag
+from agent.lab.workspace import check_tag
 from services.errors import ConfigurationError
 
 DEFAULT_ADDITIONAL = 6

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from agent.cli.console import one_line, print_text
 from agent.cli.session_text import difference_text, proposal_table, score_text, stop_text
-from agent.session_json import proposal_dict, session_dict
+from agent.session.session_json import proposal_dict, session_dict
 
 KEPT = (pb.VERDICT_KEEP, pb.VERDICT_EQUIVALENT)
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.console import one_line
-from agent.session_json import seconds, verdict_name
+from agent.session.session_json import seconds, verdict_name
 
 _STYLES = {
     "keep": "bold green",

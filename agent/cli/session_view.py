@@ -11,7 +11,7 @@ from rich.status import Status
 
 from agent.cli.console import one_line, print_json, print_text
 from agent.cli.session_text import run_line, state_text, verdict_line
-from agent.session_json import event_dict, verdict_name
+from agent.session.session_json import event_dict, verdict_name
 
 
 class SessionView(AbstractContextManager["SessionView"]):

@@ -16,8 +16,8 @@ from agent.cli import options as shared
 from agent.cli.console import one_line, print_json, print_line, print_note
 from agent.cli.exit_codes import ExitCode
 from agent.cli.session_text import stop_text
-from agent.launch_plan import LaunchOptions
-from agent.session_json import session_dict
+from agent.launch.plan import LaunchOptions
+from agent.session.session_json import session_dict
 from services.errors import InvalidArgumentError, NotFoundError
 
 

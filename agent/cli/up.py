@@ -12,7 +12,7 @@ from agent.cli import options as shared
 from agent.cli.console import print_json, print_line, print_note
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import Interrupted, catch_interrupts, unless_interrupted
-from agent.launch_plan import DEFAULT_PORTS, LaunchOptions
+from agent.launch.plan import DEFAULT_PORTS, LaunchOptions
 
 
 def up(

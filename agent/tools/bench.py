@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from agent.records import ProposalRecord, SessionRecord
+from agent.ledger.records import ProposalRecord, SessionRecord
 
 
 class Bench(Protocol):
     """A draft, the ledger behind it, and what may be done. Implementations: agent/tools/manual_bench.py
-    (by hand) and agent/llm_bench.py (in the loop).
+    (by hand) and agent/llm/bench.py (in the loop).
 
     All methods raise ServiceError with a message for the caller. `run` answers what is known of the
     experiment after at most `wait_seconds`; `keep` and `discard` act on the experiment that was judged last,

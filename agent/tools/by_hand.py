@@ -6,9 +6,9 @@ import json
 
 from autoresearch.agent.v1 import agent_pb2 as pb
 
-from agent.limits import LimitReached
-from agent.records import SessionState
-from agent.session import Session
+from agent.ledger.records import SessionState
+from agent.session.limits import LimitReached
+from agent.session.session import Session
 from agent.tools.answer import ToolAnswer, failure
 from agent.tools.manual_bench import ManualBench
 from agent.tools.toolbox import TOOLS, call_tool, find_tool, parse_arguments, read_arguments

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from agent.hyperparameters import changed_values, set_values
-from agent.sections import check_source, replace_section
+from agent.search.hyperparameters import changed_values, set_values
+from agent.search.sections import check_source, replace_section
 from agent.tools.bench import Bench
 from services.errors import InvalidArgumentError
 

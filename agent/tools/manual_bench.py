@@ -7,18 +7,18 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from agent.drafting import Spent
-from agent.hyperparameters import changed_values
-from agent.lab_lock import unwritable
-from agent.limits import check_before_proposal
+from agent.lab.lock import unwritable
+from agent.lab.workspace import SOURCE_NAME
+from agent.ledger.records import ProposalRecord, ProposalState, SessionRecord, SessionState
+from agent.llm.reading_source import source_edits_code
 from agent.proposer import Draft
-from agent.reading_source import source_edits_code
-from agent.records import ProposalRecord, ProposalState, SessionRecord, SessionState
-from agent.session import Session
+from agent.search.hyperparameters import changed_values
+from agent.session.drafting import Spent
+from agent.session.limits import check_before_proposal
+from agent.session.session import Session
 from agent.tools.bench import Bench
 from agent.tools.outcome import describe_outcome, last_lines, verdict_name
 from agent.verdict import Verdict
-from agent.workspace import SOURCE_NAME
 from services.errors import FailedPreconditionError, InvalidArgumentError, ServiceError
 
 DRAFT_FOLDER = "draft"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agent.ledger import Ledger
-from agent.records import ProposalRecord
+from agent.ledger.ledger import Ledger
+from agent.ledger.records import ProposalRecord
 from agent.tools.answer import as_data, shorten
 from agent.verdict import Verdict
 

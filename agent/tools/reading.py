@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agent.hyperparameters import read_block
-from agent.records import ProposalRecord, ProposalState
-from agent.sections import find_section, list_sections
+from agent.ledger.records import ProposalRecord, ProposalState
+from agent.search.hyperparameters import read_block
+from agent.search.sections import find_section, list_sections
 from agent.tools.answer import NOTE, as_data, json_size, page, shorten
 from agent.tools.bench import Bench
 from services.errors import InvalidArgumentError

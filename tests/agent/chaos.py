@@ -12,11 +12,11 @@ from typing import Any
 
 from autoresearch.agent.v1 import agent_pb2 as pb
 
-from agent.ledger import LEDGER_NAME, Ledger
-from agent.records import ProposalState, RunKind
-from agent.results_table import read_results
+from agent.lab.results_table import read_results
+from agent.lab.workspace import TRAILER
+from agent.ledger.ledger import LEDGER_NAME, Ledger
+from agent.ledger.records import ProposalState, RunKind
 from agent.verdict import Verdict
-from agent.workspace import TRAILER
 from services.agent_client import AgentClient
 from services.errors import ServiceError
 from services.memory_client import MemoryClient

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from agent.session import Peers, Session
-from agent.sessions import Sessions
+from agent.session.session import Peers, Session
+from agent.session.sessions import Sessions
+from agent.session.start_options import StartOptions
 from agent.settings import ProviderKeys
-from agent.start_options import StartOptions
 from services.trainer_client import TrainerClient
 from tests.agent.daemons import Child, start_blocking, trainerd
 

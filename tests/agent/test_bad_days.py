@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.records import ProposalState, StopReason
-from agent.results_table import read_results
-from agent.session import Peers
-from agent.sessions import Sessions
+from agent.lab.results_table import read_results
+from agent.ledger.records import ProposalState, StopReason
+from agent.session.session import Peers
+from agent.session.sessions import Sessions
+from agent.session.start_options import StartOptions
 from agent.settings import ProviderKeys
-from agent.start_options import StartOptions
 from agent.verdict import Verdict
 from services.entropy_client import EntropyClient
 from services.errors import FailedPreconditionError, InvalidArgumentError, ServiceError, UnavailableError

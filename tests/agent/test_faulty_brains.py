@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from agent.drafting import Drafting, Spent
-from agent.hyperparameters import set_values
-from agent.ledger import Ledger
+from agent.ledger.ledger import Ledger
+from agent.ledger.records import ProposalRecord, ProposalState, SessionRecord, SessionState, Setup, StopReason
+from agent.llm.reading_source import readable_block, source_edits_code
 from agent.proposer import Draft
-from agent.reading_source import readable_block, source_edits_code
-from agent.records import ProposalRecord, ProposalState, SessionRecord, SessionState, Setup, StopReason
-from agent.sessions import Sessions
+from agent.search.hyperparameters import set_values
+from agent.session.drafting import Drafting, Spent
+from agent.session.sessions import Sessions
 from agent.verdict import Verdict
 from tests.agent.conftest import MUCH_BETTER, run_to_end, scripted
 from tests.agent.test_llm import call, experiment, turn

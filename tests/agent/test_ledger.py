@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.ledger import Ledger
-from agent.ledger_memories import PendingMemory
-from agent.provider import Usage
-from agent.records import (
+from agent.ledger.ledger import Ledger
+from agent.ledger.memories import PendingMemory
+from agent.ledger.records import (
     ProposalRecord,
     ProposalState,
     RunKind,
@@ -25,6 +24,7 @@ from agent.records import (
     Setup,
     StopReason,
 )
+from agent.provider import Usage
 from agent.verdict import Verdict
 from services.errors import DataLossError, FailedPreconditionError, InternalError, NotFoundError
 
@@ -175,7 +175,7 @@ def test_a_stop_reason_can_be_read_back_for_every_name(ledger: Ledger) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from agent.ledger import Ledger
+from agent.ledger.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]), clock=lambda: 0.0)
 for number in range(1, 100000):
     with ledger.transaction():

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from agent.llm_proposer import LlmProposer
-from agent.records import StopReason
-from agent.scripted_provider import ScriptedProvider
-from agent.session import Session
-from agent.sessions import Sessions
+from agent.ledger.records import StopReason
+from agent.llm.proposer import LlmProposer
+from agent.llm.scripted_provider import ScriptedProvider
+from agent.session.session import Session
+from agent.session.sessions import Sessions
 from agent.verdict import Verdict
 from tests.agent.conftest import MUCH_BETTER, MUCH_WORSE, run_to_end, scripted
 

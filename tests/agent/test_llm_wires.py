@@ -12,13 +12,13 @@ import pytest
 from aiohttp import web
 
 from agent.hybrid_proposer import HybridProposer
-from agent.prices import read_prices
+from agent.ledger.records import StopReason
+from agent.llm.prices import read_prices
 from agent.provider import Usage
-from agent.records import StopReason
-from agent.session import Peers
-from agent.sessions import Sessions
+from agent.session.session import Peers
+from agent.session.sessions import Sessions
+from agent.session.start_options import StartOptions
 from agent.settings import ProviderKeys
-from agent.start_options import StartOptions
 from agent.verdict import Verdict
 from services.trainer_client import TrainerClient
 from tests.agent.conftest import MUCH_BETTER, MUCH_WORSE, run_to_end

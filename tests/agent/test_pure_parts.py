@@ -10,14 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.drafting import as_trial
 from agent.hybrid_proposer import HybridProposer, describe_trials
-from agent.limits import LimitReached, check_before_proposal, check_money, forecast
-from agent.observatory import void_reason
-from agent.prices import Price, PriceList, read_prices
-from agent.proposers import check_price, choose
-from agent.provider import Usage
-from agent.records import (
+from agent.judging.observatory import void_reason
+from agent.judging.seed_plan import BLOCK_SIZE, block_of_next, seed_index
+from agent.judging.simplicity import is_simpler
+from agent.lab.results_table import read_results, result_row, write_results
+from agent.ledger.records import (
     ProposalRecord,
     ProposalState,
     RunKind,
@@ -28,11 +26,13 @@ from agent.records import (
     Setup,
     StopReason,
 )
-from agent.results_table import read_results, result_row, write_results
+from agent.llm.prices import Price, PriceList, read_prices
+from agent.proposers import check_price, choose
+from agent.provider import Usage
 from agent.scripted_proposer import ScriptedProposer
-from agent.seed_plan import BLOCK_SIZE, block_of_next, seed_index
+from agent.session.drafting import as_trial
+from agent.session.limits import LimitReached, check_before_proposal, check_money, forecast
 from agent.settings import ProviderKeys, read_keys
-from agent.simplicity import is_simpler
 from agent.tools.answer import LARGEST, answer, json_size, page, shorten
 from agent.tools.toolbox import TOOLS
 from agent.verdict import Verdict

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.reading_source import readable_block
-from agent.repeats import Tried, describe_tried, diff_text, find_repeat
+from agent.llm.reading_source import readable_block
+from agent.session.repeats import Tried, describe_tried, diff_text, find_repeat
 
 SOURCE = '''"""A file."""
 # === SECTION: hyperparameters ===

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.records import RunKind, StopReason
-from agent.session import Session
-from agent.sessions import Sessions
-from agent.start_options import StartOptions
+from agent.ledger.records import RunKind, StopReason
+from agent.session.session import Session
+from agent.session.sessions import Sessions
+from agent.session.start_options import StartOptions
 from agent.tools.by_hand import call_by_hand
 from agent.verdict import Verdict
 from tests.agent.conftest import MUCH_BETTER, MUCH_WORSE, run_to_end, scripted

@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.records import SessionState, StopReason
-from agent.results_table import read_results
-from agent.sessions import Sessions
+from agent.lab.results_table import read_results
+from agent.ledger.records import SessionState, StopReason
+from agent.session.sessions import Sessions
 from agent.verdict import Verdict
 from tests.agent.conftest import MUCH_BETTER, MUCH_WORSE, run_to_end, scripted
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.workspace import TRAILER, Workspace, check_tag, make_lab, open_lab
+from agent.lab.workspace import TRAILER, Workspace, check_tag, make_lab, open_lab
 from services.errors import FailedPreconditionError, InvalidArgumentError
 
 FILES = {"train.py": "A = 1\n", "program.md": "How to work.\n"}

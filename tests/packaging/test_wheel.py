@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = (
     "trainer/template/train.py",
     "trainer/template/program.md",
-    "agent/prices.toml",
+    "agent/llm/prices.toml",
     "autoresearch/trainer/v1/trainer_pb2.py",
 )
 EXTRAS = {

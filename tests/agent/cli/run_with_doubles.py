@@ -11,7 +11,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 from agent.cli.console import print_note
 from agent.cli.follow import follow_session
 from agent.cli.lab_daemons import open_lab
-from agent.launch_plan import MODULES, LaunchOptions
+from agent.launch.plan import MODULES, LaunchOptions
 
 if __name__ == "__main__":
     lab = Path(sys.argv[1])

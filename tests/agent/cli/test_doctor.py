@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from autoresearch.trainer.v1 import trainer_pb2
 
-from agent import doctor_device, doctor_lab, doctor_machine, doctor_trainer
-from agent.doctor import Check, Finding, Level, Surroundings
-from agent.lab_lock import LabLock
-from agent.workspace import make_lab
+from agent.doctor import device as doctor_device
+from agent.doctor import lab as doctor_lab
+from agent.doctor import machine as doctor_machine
+from agent.doctor import trainer as doctor_trainer
+from agent.doctor.examination import Check, Finding, Level, Surroundings
+from agent.lab.lock import LabLock
+from agent.lab.workspace import make_lab
 from tests.agent.cli.command import run_command
 
 

@@ -6,8 +6,9 @@ import json
 import time
 from pathlib import Path
 
-from agent.ledger import LEDGER_NAME, Ledger
-from agent.records import (
+from agent.lab.workspace import make_lab
+from agent.ledger.ledger import LEDGER_NAME, Ledger
+from agent.ledger.records import (
     ProposalRecord,
     ProposalState,
     RunKind,
@@ -17,7 +18,6 @@ from agent.records import (
     Setup,
 )
 from agent.verdict import Verdict
-from agent.workspace import make_lab
 from tests.agent.cli.command import run_command
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.launch import start_daemon
-from agent.launch_addresses import DaemonAddress, LaunchLock, read_addresses, write_addresses
-from agent.launch_plan import MODULES, DaemonPlan, LaunchOptions
-from agent.launch_stack import Stack
+from agent.launch.addresses import DaemonAddress, LaunchLock, read_addresses, write_addresses
+from agent.launch.launcher import start_daemon
+from agent.launch.plan import MODULES, DaemonPlan, LaunchOptions
+from agent.launch.stack import Stack
 from services.agent_client import AgentClient
 from services.errors import ConfigurationError, UnavailableError
 

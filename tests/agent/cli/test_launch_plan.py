@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.launch_environment import child_environment, key_names
-from agent.launch_plan import LaunchOptions, choose_memory, plan_agent, plan_peers
+from agent.launch.environment import child_environment, key_names
+from agent.launch.plan import LaunchOptions, choose_memory, plan_agent, plan_peers
 from services.errors import ConfigurationError
 
 LAB, DATA = Path("/l/lab"), Path("/l/data")

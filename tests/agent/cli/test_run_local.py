@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.launch_addresses import read_addresses
+from agent.launch.addresses import read_addresses
 from tests.agent.cli.command import run_command
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.evidence import log_evidence, log_gamma
+from agent.judging.evidence import log_evidence, log_gamma
 
 
 def reference(statistic: float, noncentrality: float, degrees: float) -> float:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.judge import JudgePolicy, judge
-from agent.noise import NoiseEstimate
+from agent.judging.judge import JudgePolicy, judge
+from agent.judging.noise import NoiseEstimate
 from agent.verdict import Pair, Verdict
 
 POLICY = JudgePolicy()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.noise import NoiseEstimate, estimate_noise
+from agent.judging.noise import NoiseEstimate, estimate_noise
 
 REPLICATES = [1.00, 1.02, 0.98, 1.01, 0.99]
 scores = st.floats(0.5, 5.0)

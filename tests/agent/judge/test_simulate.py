@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.judge import JudgePolicy, judge
-from agent.noise import estimate_noise
-from agent.simulate import main
+from agent.judging.judge import JudgePolicy, judge
+from agent.judging.noise import estimate_noise
+from agent.judging.simulate import main
 from agent.verdict import Pair, Verdict
 
 Row = dict[str, str]

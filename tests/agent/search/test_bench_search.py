@@ -5,10 +5,10 @@ import statistics
 
 import pytest
 
-from agent.bench_search import compare, main, source_of
-from agent.hyperparameters import read_block
-from agent.search_dimensions import plain_values
-from agent.surrogate import RECORDED, load_surrogate
+from agent.search.bench import compare, main, source_of
+from agent.search.dimensions import plain_values
+from agent.search.hyperparameters import read_block
+from agent.search.surrogate import RECORDED, load_surrogate
 
 
 def test_the_recorded_runs_are_real_enough_to_fit() -> None:

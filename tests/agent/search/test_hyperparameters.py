@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trainer.template
-from agent.hyperparameters import changed_values, edits_code, read_block, set_values
-from agent.search_space import PARAMETERS
+from agent.search.hyperparameters import changed_values, edits_code, read_block, set_values
+from agent.search.space import PARAMETERS
 from services.errors import InvalidArgumentError
 
 TEMPLATE = (Path(trainer.template.__file__).parent / "train.py").read_text()

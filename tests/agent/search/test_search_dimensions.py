@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trainer.template
-from agent.hyperparameters import read_block, set_values
-from agent.search_dimensions import (
+from agent.search.dimensions import (
     active_dimensions,
     complete_changes,
     dimensions_of,
     model_width,
     plain_values,
 )
-from agent.search_space import PARAMETERS
+from agent.search.hyperparameters import read_block, set_values
+from agent.search.space import PARAMETERS
 
 TEMPLATE = (Path(trainer.template.__file__).parent / "train.py").read_text()
 BLOCK = read_block(TEMPLATE)

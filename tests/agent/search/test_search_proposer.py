@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import trainer.template
-from agent.hyperparameters import edits_code, read_block
 from agent.proposer import Draft, ResearchContext, Trial
-from agent.search_proposer import SearchProposer, gather_experience, is_repeat
+from agent.search.hyperparameters import edits_code, read_block
+from agent.search.proposer import SearchProposer, gather_experience, is_repeat
 from agent.verdict import Verdict
 from trainer.presets import PRESETS, apply_preset
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import trainer.template
-from agent.sections import check_source, find_section, list_sections, read_section, replace_section
+from agent.search.sections import check_source, find_section, list_sections, read_section, replace_section
 from services.errors import InvalidArgumentError
 
 TEMPLATE = (Path(trainer.template.__file__).parent / "train.py").read_text()

@@ -1,0 +1,1 @@
+"""Noise, evidence, verdicts, and the simulation that checks them."""

@@ -1,0 +1,1 @@
+"""The lab's folder: its git repository, lock, tables and champion."""

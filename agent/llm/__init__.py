@@ -1,0 +1,1 @@
+"""Proposals by a language model: brief, conversation, metering."""

@@ -1,0 +1,115 @@
+"""The one way to a language model: capped, written down before it is made, retried within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from agent.ledger.ledger import Ledger
+from agent.llm.prices import Price
+from agent.provider import Conversation, Provider, ToolSpec, Turn, Usage
+from services.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    ServiceError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+ATTEMPTS = 5
+LONGEST_WAIT = 300.0
+BYTES_PER_TOKEN = 3.0  # on the careful side, for bounds only; what counts is what the provider says
+log = logging.getLogger(__name__)
+
+
+class ProviderFailed(UnavailableError):
+    """The provider cannot be used further; the session stops by name and can be resumed."""
+
+
+class MeteredProvider:
+    """Calls a provider for one session.
+
+    `check_money` is asked before every call and raises to stop. `price` None means unknown: cost counts as 0
+    and a dollar cap must have been refused before.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        ledger: Ledger,
+        session_id: str,
+        price: Price | None,
+        *,
+        check_money: Callable[[], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.provider = provider
+        self._ledger = ledger
+        self._session_id = session_id
+        self._price = price
+        self._check_money = check_money
+        self._sleep = sleep
+
+    async def complete(self, number: int, conversation: Conversation, tools: Sequence[ToolSpec]) -> Turn:
+        """One turn for the work on proposal `number`.
+
+        Raises LimitReached, ProviderFailed, and InvalidArgumentError (CONTEXT_OVERFLOW, BAD_REQUEST).
+        """
+        pause = 1.0
+        for attempt in range(1, ATTEMPTS + 1):
+            self._check_money()
+            try:
+                return await self._once(number, conversation, tools)
+            except (UnauthenticatedError, NotFoundError, FailedPreconditionError) as error:
+                raise ProviderFailed(error.message, reason=error.reason) from error
+            except (UnavailableError, ResourceExhaustedError, DeadlineExceededError) as error:
+                if error.reason == "QUOTA_EXHAUSTED" or attempt == ATTEMPTS:
+                    raise ProviderFailed(
+                        f"{error.message} (attempt {attempt} of {ATTEMPTS})", reason=error.reason
+                    ) from error
+                wait = min(error.retry_after or pause, LONGEST_WAIT)
+                log.warning("a model call is tried again", extra={"why": error.message, "wait": wait})
+                await self._sleep(wait)
+                pause *= 2
+        raise AssertionError("unreachable")
+
+    async def _once(self, number: int, conversation: Conversation, tools: Sequence[ToolSpec]) -> Turn:
+        most = Usage(
+            input_tokens=estimate_tokens(conversation, tools), output_tokens=conversation.max_output_tokens
+        )
+        spend = self._ledger.money.ask(
+            self._session_id, number, self.provider.model, most, self._cost(most), self._ledger.now()
+        )
+        try:
+            turn = await self.provider.complete(conversation, tools)
+        except DeadlineExceededError:
+            raise  # it may have been worked on, and billed: the bound stands
+        except (ServiceError, InvalidArgumentError):
+            self._ledger.money.settle(spend, Usage(), 0.0)
+            raise
+        self._ledger.money.settle(spend, turn.usage, self._cost(turn.usage))
+        return turn
+
+    def _cost(self, usage: Usage) -> float:
+        return self._price.cost(usage) if self._price is not None else 0.0
+
+
+def estimate_tokens(conversation: Conversation, tools: Sequence[ToolSpec] = ()) -> int:
+    """About how many tokens a request has; rather too many than too few."""
+    size = len(conversation.system.encode())
+    for message in conversation.messages:
+        size += len(message.text.encode()) + len(message.opaque.encode()) + 16
+        size += sum(len(call.raw_arguments.encode()) + len(call.name) + 32 for call in message.tool_calls)
+        size += sum(_arguments_size(call.arguments) for call in message.tool_calls if not call.raw_arguments)
+        size += sum(len(result.text.encode()) + 32 for result in message.tool_results)
+    size += sum(len(json.dumps(dict(tool.parameters))) + len(tool.description) for tool in tools)
+    return int(size / BYTES_PER_TOKEN) + 1
+
+
+def _arguments_size(arguments: object) -> int:
+    return len(json.dumps(arguments, default=str))

@@ -1,0 +1,1 @@
+"""Proposals without a language model: the space of hyperparameters and the search over it."""

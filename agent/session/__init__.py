@@ -1,0 +1,1 @@
+"""A research session: the loop and what it is made of."""
