@@ -81,7 +81,7 @@ class SqliteWriter:
             job = held or self._jobs.get()
             held = None
             if job is None:
-                self._connection.close()
+                self._close()
                 return
             if not isinstance(job.work, Batch):
                 self._answer(job)
@@ -89,8 +89,13 @@ class SqliteWriter:
             group, held, ended = self._gather(job)
             self._store(group)
             if ended:
-                self._connection.close()
+                self._close()
                 return
+
+    def _close(self) -> None:
+        """A sync that fails now takes nothing back: what was acknowledged stands synced in the log."""
+        with contextlib.suppress(apsw.Error):
+            self._connection.close()
 
     def _gather(self, first: Job) -> tuple[list[Job], Job | None, bool]:
         """The batches that wait behind `first`, the job that ended the row, and whether the end came."""
