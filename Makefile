@@ -2,7 +2,9 @@
 VENV ?= .venv
 export VENV
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest
+# Files of tests are shared between two workers; many of them wait for processes most of the time.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # Two idle OpenMP threads that spin slow a busy machine down twentyfold.
 export OMP_WAIT_POLICY := PASSIVE

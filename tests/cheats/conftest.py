@@ -53,7 +53,7 @@ def laboratories(
 ) -> Iterator[Laboratories]:
     def open_one(tier: str) -> Laboratory:
         params = [getattr(getattr(item, "callspec", None), "params", {}) for item in request.session.items]
-        names = [one["candidate"].name for one in params if one.get("tier") == tier]
+        names = [one["candidate"].name for one in params if "candidate" in one and one.get("tier") == tier]
         return Laboratory(tier, tmp_path_factory.mktemp(tier), tiny_data, names)
 
     with ExitStack() as stack:

@@ -90,7 +90,14 @@ async def test_a_start_that_is_given_up_leaves_no_grandchild(
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     grandchild = int((tmp_path / "pid").read_text())
-    assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
+
+    async def is_gone() -> bool:
+        try:
+            return psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    await until(is_gone, 10.0)
 
 
 async def test_the_stack_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
