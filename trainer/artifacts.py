@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ ARTIFACTS = {
     "train.py": "train.py",
     "model.safetensors": "checkpoint/model.safetensors",
     "checkpoint.json": "checkpoint/checkpoint.json",
+    "tokenizer.json": "checkpoint/tokenizer.json",
+    "ranks.tiktoken": "checkpoint/ranks.tiktoken",
 }
 
 
@@ -32,6 +35,12 @@ class Chunk:
 def hash_artifacts(folder: Path) -> dict[str, str]:
     """Name to SHA-256 of every artifact that is there."""
     return {name: hash_file(folder / path) for name, path in ARTIFACTS.items() if (folder / path).is_file()}
+
+
+def add_tokenizer(checkpoint: Path, tokenizer: Path) -> None:
+    """Puts the tokenizer beside the weights, so that a kept model can be used on its own. Raises OSError."""
+    for name in ("tokenizer.json", "ranks.tiktoken"):
+        shutil.copyfile(tokenizer / name, checkpoint / name)
 
 
 def read_artifact(experiment: Experiment, folder: Path, name: str, offset: int) -> Iterator[Chunk]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
-from trainer.artifacts import hash_artifacts
+from trainer.artifacts import add_tokenizer, hash_artifacts
 from trainer.checkpoint_check import BadCheckpointError, CheckedCheckpoint, take_checkpoint
 from trainer.data.dataset import Dataset
 from trainer.estimate import TooLargeError, refuse_too_large
@@ -75,6 +75,9 @@ class LocalRun:
             total = self._clock() - self._started
             if result.failure is not None or not self._keeps_checkpoint:
                 await asyncio.to_thread(self._folder.tidy, keep_checkpoint=False)
+            else:
+                tokenizer = self._dataset.tokenizer_folder
+                await asyncio.to_thread(add_tokenizer, self._folder.checkpoint, tokenizer)
             artifacts = await asyncio.to_thread(hash_artifacts, self._folder.root)
             self._queue.put_nowait(EndEvent(replace(result, total_seconds=total, artifacts=artifacts)))
         except Exception as error:

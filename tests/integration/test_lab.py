@@ -160,7 +160,10 @@ def test_real_training_from_nothing_to_a_judged_proposal(tmp_path: Path) -> None
     baseline = float(table[1][1])
     assert 1.0 < baseline < 4.0
     check_tree(tmp_path)
-    assert (tmp_path / "lab" / "best" / "model.safetensors").stat().st_size > 1_000_000
+    best = tmp_path / "lab" / "best"
+    assert (best / "model.safetensors").stat().st_size > 1_000_000
+    expected = {"checkpoint.json", "tokenizer.json", "ranks.tiktoken", "train.py"}
+    assert expected <= {path.name for path in best.iterdir()}
     sample = subprocess.run(
         [
             sys.executable,

@@ -548,7 +548,7 @@ class FetchArtifactRequest(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
     name: _builtins.str
-    """"log", "metrics", "train.py", "model.safetensors", "checkpoint.json"."""
+    """"log", "metrics", "train.py", "model.safetensors", "checkpoint.json", "tokenizer.json", "ranks.tiktoken"."""
     offset: _builtins.int
     def __init__(
         self,
