@@ -106,12 +106,12 @@ async def open_backend(url: str, *, read_only: bool = False) -> MemoryBackend:
     scheme = url.partition(":")[0].lower()
     match scheme:
         case "sqlite":
-            from memoryd.sqlite_backend import open_sqlite
+            from memoryd.sqlite.backend import open_sqlite
 
             return await open_sqlite(url, read_only=read_only)
         case "postgresql" | "postgres":
             try:
-                from memoryd.postgres_backend import open_postgres
+                from memoryd.postgres.backend import open_postgres
             except ModuleNotFoundError as missing:
                 raise ConfigurationError(
                     f"--backend: PostgreSQL needs {missing.name}: install autoresearch-stack[postgres]"
@@ -119,7 +119,7 @@ async def open_backend(url: str, *, read_only: bool = False) -> MemoryBackend:
 
             return await open_postgres(url, read_only=read_only)
         case "ferricula+http" | "ferricula+https":
-            from memoryd.ferricula_backend import open_ferricula
+            from memoryd.ferricula.backend import open_ferricula
 
             return await open_ferricula(url, read_only=read_only)
     raise ConfigurationError(

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from memoryd.dreaming import FULL_ENTROPY, Dreaming, Seed
+from memoryd.dreams.dreaming import FULL_ENTROPY, Dreaming, Seed
 from memoryd.entropy_feed import BYTES_PER_TICK, EntropyFeed
 from memoryd.store import Store
 from services.errors import ServiceError

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from memoryd.dream import DreamSettings
+from memoryd.dreams.dream import DreamSettings
+from memoryd.dreams.resonance import Resonance
 from memoryd.engine import EngineSettings
 from memoryd.entropy_feed import EntropydFeed, EntropyFeed, FirstFeed, LocalFeed, RadioFeed
-from memoryd.resonance import Resonance
 from memoryd.settings import MemorydSettings
 from services.entropy_client import EntropyClient
 from services.security import ClientSecurity, read_secret

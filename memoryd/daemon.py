@@ -13,13 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from memoryd.backend import open_backend
 from memoryd.composition import build_feed, engine_settings
-from memoryd.embedding import open_embedder
+from memoryd.embedding.embedder import open_embedder
 from memoryd.engine import Engine, open_engine
 from memoryd.entropy_feed import EntropyFeed
 from memoryd.grpc_api import SERVICE_NAME, MemoryServicer
-from memoryd.http_api import BODY_LIMIT, FerriculaApi, is_ferricula_path
-from memoryd.sentinel import Sentinel
+from memoryd.http.api import BODY_LIMIT, FerriculaApi, is_ferricula_path
 from memoryd.settings import MemorydSettings
+from memoryd.sqlite.sentinel import Sentinel
 from memoryd.store_metrics import StoreCollector
 from services.addresses import Address, parse_address
 from services.call_observer import CallObserver

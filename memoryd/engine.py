@@ -10,17 +10,17 @@ from importlib.metadata import PackageNotFoundError, version
 from memoryd.backend import Capability, MemoryBackend
 from memoryd.clock import Clock, ClockState
 from memoryd.collector import collector_at_rest
-from memoryd.dream import DreamSettings
-from memoryd.dreaming import Dreaming
-from memoryd.embedding import Embedder
+from memoryd.dreams.dream import DreamSettings
+from memoryd.dreams.dreaming import Dreaming
+from memoryd.dreams.resonance import Resonance
+from memoryd.embedding.embedder import Embedder
 from memoryd.entropy_feed import EntropyFeed, FirstFeed
-from memoryd.identity import Identity, make_identity, read_identity
+from memoryd.identity.identity import Identity, make_identity, read_identity
 from memoryd.linking import Linking
 from memoryd.memory import pack_vector
 from memoryd.querying import Querying
 from memoryd.recalling import Recalling
 from memoryd.remembering import Remembering
-from memoryd.resonance import Resonance
 from memoryd.store import Store
 from services.errors import FailedPreconditionError, ResourceExhaustedError, UnavailableError
 

@@ -12,11 +12,11 @@ from autoresearch.memory.v1 import memory_pb2 as pb
 from autoresearch.memory.v1 import memory_pb2_grpc as rpc
 
 from memoryd import wire
-from memoryd.dreaming import Seed
+from memoryd.dreams.dreaming import Seed
 from memoryd.engine import Engine, installed_version
 from memoryd.entropy_feed import EntropyFeed
-from memoryd.identity import describe_identity
-from memoryd.layouts import dream_text
+from memoryd.http.layouts import dream_text
+from memoryd.identity.identity import describe_identity
 from memoryd.memory import Memory
 from memoryd.remembering import not_found
 from memoryd.requests import RecallQuery

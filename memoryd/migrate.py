@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from memoryd.backend import Capability, MemoryBackend, open_backend
-from memoryd.embedding import Embedder, open_embedder
+from memoryd.embedding.embedder import Embedder, open_embedder
 from memoryd.memory import Batch, Memory, pack_vector
 from memoryd.store_copy import copy_rest, memories_of, memory_digest, store_digest
 from services.errors import ConfigurationError, DataLossError, FailedPreconditionError, ServiceError

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from memoryd.graph import Graph
 from memoryd.memory import Edge, Memory, Record, State
 from memoryd.repeats import DIFF_TAG, HYPERPARAMETERS_TAG, RepeatIndex
-from memoryd.retrieval import RetrievalIndex
+from memoryd.retrieval.index import RetrievalIndex
 from memoryd.terms import TermTree
 
 _ECHO = re.compile(r"^\s*id=\d+ fidelity=[\d.]+ recalls=\d+ text=")

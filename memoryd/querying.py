@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from memoryd.embedding import Embedder
+from memoryd.dreams.resonance import Resonance, passes
+from memoryd.embedding.embedder import Embedder
 from memoryd.memory import Memory, Record
-from memoryd.query_language import Plan, arrange_rows, freeform_plan, plan
-from memoryd.query_language_evaluate import Selection, evaluate
-from memoryd.query_language_parser import parse
-from memoryd.query_language_tree import Query, embedded_texts
+from memoryd.query_language.evaluate import Selection, evaluate
+from memoryd.query_language.language import Plan, arrange_rows, freeform_plan, plan
+from memoryd.query_language.parser import parse
+from memoryd.query_language.tree import Query, embedded_texts
 from memoryd.recalling import Recalling
 from memoryd.requests import Hit, RecallQuery
-from memoryd.resonance import Resonance, passes
 from memoryd.store import Store
 from services.errors import InvalidArgumentError
 

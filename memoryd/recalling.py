@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from memoryd.bm25 import Calibration, probability
-from memoryd.dynamics import recalled
-from memoryd.embedding import Embedder
-from memoryd.fusion import hybrid_ranking
+from memoryd.dreams.dynamics import recalled
+from memoryd.dreams.resonance import HEAT_PER_RECALL, Mood
+from memoryd.embedding.embedder import Embedder
 from memoryd.memory import Batch, Memory, RecordUpdate
 from memoryd.remembering import check_vector
 from memoryd.requests import Hit, Recalled, RecallQuery
-from memoryd.resonance import HEAT_PER_RECALL, Mood
-from memoryd.retrieval import ArmRank
+from memoryd.retrieval.bm25 import Calibration, probability
+from memoryd.retrieval.fusion import hybrid_ranking
+from memoryd.retrieval.index import ArmRank
+from memoryd.retrieval.tokens import tokenize
+from memoryd.retrieval.vector_index import Vector
 from memoryd.store import Store
-from memoryd.tokens import tokenize
-from memoryd.vector_index import Vector
 from services.errors import (
     FailedPreconditionError,
     InvalidArgumentError,

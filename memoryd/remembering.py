@@ -9,14 +9,14 @@ import json
 import math
 from collections.abc import AsyncIterator, Sequence
 
-from memoryd.embedding import Embedder
+from memoryd.embedding.embedder import Embedder
 from memoryd.finishing import finish
 from memoryd.memory import ID_LIMIT, TEXT_LIMIT_BYTES, Batch, Memory, Record, Row, clamp_alpha, pack_vector
 from memoryd.mirror import plain_text
 from memoryd.requests import NewMemory, Remembered
+from memoryd.retrieval.tokens import tokenize
 from memoryd.store import Store
 from memoryd.terms import tag_terms
-from memoryd.tokens import tokenize
 from services.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
 
 KEY_LIMIT = 200

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from memoryd.tokens import literals, tokenize
+from memoryd.retrieval.tokens import literals, tokenize
 
 DIFF_TAG = "diff"
 HYPERPARAMETERS_TAG = "hyperparameters"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from memoryd.memory import Emotion, Memory, State
-from memoryd.retrieval import ArmRank
+from memoryd.retrieval.index import ArmRank
 
 
 @dataclass(frozen=True)

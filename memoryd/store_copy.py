@@ -76,8 +76,8 @@ async def copy_rest(source: MemoryBackend, target: MemoryBackend) -> None:
 
 async def copy_to_file(source: MemoryBackend, path: Path) -> BackupResult:
     """Writes a SQLite store with the content of `source`. Raises AlreadyExistsError (PATH_EXISTS)."""
-    from memoryd.sqlite_backend import open_sqlite
-    from memoryd.sqlite_copy import finish_backup
+    from memoryd.sqlite.backend import open_sqlite
+    from memoryd.sqlite.copy import finish_backup
 
     if os.path.lexists(path):  # noqa: ASYNC240 - a lookup, no wait
         raise AlreadyExistsError(f"path: {path} exists; name a new file", reason="PATH_EXISTS")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from memoryd.bm25 import Bm25Index
+from memoryd.retrieval.bm25 import Bm25Index
 
 
 def tag_terms(tags: Mapping[str, str]) -> list[str]:

@@ -21,7 +21,7 @@ def find_verb(arguments: Sequence[str]) -> Verb | None:
         case "restore":
             return restore
         case "bench":
-            from memoryd.bench import main as bench
+            from memoryd.bench.command import main as bench
 
             return bench
         case "migrate":
@@ -43,7 +43,7 @@ def restore(arguments: Sequence[str]) -> int:
     parser.add_argument("--from", dest="source", required=True, help="file that BackupStore wrote")
     parser.add_argument("--to", dest="target", required=True, help="sqlite:///PATH of the new store")
     given = parser.parse_args(list(arguments))
-    from memoryd.sqlite_copy import restore_copy
+    from memoryd.sqlite.copy import restore_copy
 
     if not given.target.startswith("sqlite:///"):
         raise ConfigurationError(f"--to: {given.target!r} is not sqlite:///PATH")

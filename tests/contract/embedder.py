@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 
-from memoryd.embedding import Embedder
+from memoryd.embedding.embedder import Embedder
 
 
 async def keeps_order_and_shape(embedder: Embedder) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from memoryd.embedding import NoEmbedder
+from memoryd.embedding.embedder import NoEmbedder
 from memoryd.engine import open_engine
 from memoryd.entropy_feed import FirstFeed
-from memoryd.http_api import BODY_LIMIT, FerriculaApi, is_ferricula_path
-from memoryd.sqlite_backend import open_sqlite
+from memoryd.http.api import BODY_LIMIT, FerriculaApi, is_ferricula_path
+from memoryd.sqlite.backend import open_sqlite
 from services.addresses import parse_address
 from services.http_server import HttpServer
 from services.security import ServerSecurity

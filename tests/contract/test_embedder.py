@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from memoryd.embedding import Embedder, open_embedder
-from memoryd.embedding_service import ServiceEmbedder
+from memoryd.embedding.embedder import Embedder, open_embedder
+from memoryd.embedding.service import ServiceEmbedder
 from services.errors import ConfigurationError, UnavailableError
 from tests.contract.embedder import CONTRACT
 
@@ -113,7 +113,7 @@ async def test_a_service_without_port_is_meant_at_8080() -> None:
 
 @pytest.mark.parametrize("fault", ["status", "nan", "huge", "hang"])
 async def test_a_service_that_misbehaves_is_unavailable(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memoryd.embedding_service.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("memoryd.embedding.service.ANSWER_SECONDS", 0.3)
     shivvr = Shivvr()
     shivvr.fault = fault
     async with serving(shivvr) as url:

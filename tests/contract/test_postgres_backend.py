@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from memoryd.memory import Batch, Memory, Record, RecordUpdate, Row, pack_vector
-from memoryd.postgres_backend import PostgresBackend, open_postgres
-from memoryd.vector_index import VectorIndex
+from memoryd.postgres.backend import PostgresBackend, open_postgres
+from memoryd.retrieval.vector_index import VectorIndex
 from services.errors import ConfigurationError, UnavailableError
 from tests.contract.memory_backend import memory
 from tests.contract.postgres_server import PostgresServer

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from memoryd.embedding import NoEmbedder
+from memoryd.embedding.embedder import NoEmbedder
 from memoryd.engine import Engine, open_engine
 from memoryd.memory import Edge, EdgeKind, Memory
 from memoryd.requests import NewMemory, RecallQuery
-from memoryd.sqlite_backend import open_sqlite
+from memoryd.sqlite.backend import open_sqlite
 from services.errors import NotFoundError
 
 Action = Callable[[], Awaitable[object]]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memoryd.dream import DreamInput, explorers, plan_dream, select
-from memoryd.dream_plan import DreamPlan, RecordChange
-from memoryd.dynamics import FORGIVE_BELOW, recalled, ticked
+from memoryd.dreams.dream import DreamInput, explorers, plan_dream, select
+from memoryd.dreams.dynamics import FORGIVE_BELOW, recalled, ticked
+from memoryd.dreams.plan import DreamPlan, RecordChange
+from memoryd.dreams.skg import Skg
 from memoryd.graph import Graph
 from memoryd.memory import Edge, EdgeKind, Record, State
-from memoryd.skg import Skg
 
 NOW = 1_800_000_000
 

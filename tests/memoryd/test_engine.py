@@ -10,8 +10,8 @@ import pytest
 
 from memoryd.__main__ import run
 from memoryd.memory import Batch, Edge, Emotion, Memory, Record, Row, pack_vector
-from memoryd.sqlite_backend import open_sqlite
-from memoryd.sqlite_writer import explain
+from memoryd.sqlite.backend import open_sqlite
+from memoryd.sqlite.writer import explain
 from services.errors import ConfigurationError, NotFoundError, UnavailableError
 from tests.memoryd.running import running
 

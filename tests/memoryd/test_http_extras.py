@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from memoryd.confer import assess, recommend_tokens
-from memoryd.http_system import word_overlap
+from memoryd.http.confer import assess, recommend_tokens
+from memoryd.http.system_routes import word_overlap
 from tests.memoryd.running import Running, running
 
 TOKEN = "a-long-enough-token"

@@ -6,9 +6,9 @@ import calendar
 
 import pytest
 
-from memoryd.hexagrams import NUMBERS, hexagram_of, line_of
-from memoryd.identity import describe_identity, horoscope_of, make_identity, read_identity, seed_of
-from memoryd.siphash import siphash_1_3
+from memoryd.identity.hexagrams import NUMBERS, hexagram_of, line_of
+from memoryd.identity.identity import describe_identity, horoscope_of, make_identity, read_identity, seed_of
+from memoryd.identity.siphash import siphash_1_3
 
 OLD_YIN, YOUNG_YANG, YOUNG_YIN, OLD_YANG = 0, 16, 96, 208
 

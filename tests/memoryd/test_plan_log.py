@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from memoryd.backend import Capability
-from memoryd.dream_plan import DreamPlan, DreamReport, RecordChange
+from memoryd.dreams.plan import DreamPlan, DreamReport, RecordChange
+from memoryd.dreams.plan_log import HEADER, PIECE, PlanLog, split
+from memoryd.dreams.skg import Skg
 from memoryd.memory import Batch, Edge, Memory, Record, RecordUpdate, Row, State
-from memoryd.plan_log import HEADER, PIECE, PlanLog, split
-from memoryd.skg import Skg
-from memoryd.sqlite_backend import open_sqlite
+from memoryd.sqlite.backend import open_sqlite
 from memoryd.store import Store
 from services.errors import ResourceExhaustedError
 

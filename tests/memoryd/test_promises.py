@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from memoryd.dreaming import Seed
-from memoryd.embedding import NoEmbedder, open_embedder
+from memoryd.dreams.dreaming import Seed
+from memoryd.embedding.embedder import NoEmbedder, open_embedder
 from memoryd.engine import Engine, open_engine
 from memoryd.memory import State
 from memoryd.requests import NewMemory, RecallQuery
-from memoryd.sqlite_backend import open_sqlite
+from memoryd.sqlite.backend import open_sqlite
 
 DAY = 86_400
 

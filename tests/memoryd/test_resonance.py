@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from memoryd.dreams.resonance import ARCHETYPES, TOOLS, Mood, Resonance, awake_at, passes, tool_tier
 from memoryd.memory import Record, State
-from memoryd.resonance import ARCHETYPES, TOOLS, Mood, Resonance, awake_at, passes, tool_tier
 from tests.memoryd.running import Running, running
 
 NOW = 1_800_000_000.0

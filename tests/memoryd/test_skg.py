@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memoryd.skg import RING, Skg, jaccard, motion_of
+from memoryd.dreams.skg import RING, Skg, jaccard, motion_of
 
 
 def test_bracket_goldens() -> None:

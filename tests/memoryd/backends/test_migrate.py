@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from memoryd.backend import MemoryBackend, open_backend
-from memoryd.embedding import NoEmbedder, open_embedder
+from memoryd.embedding.embedder import NoEmbedder, open_embedder
 from memoryd.memory import Batch, Edge, EdgeKind, Event, Memory, Record, Row, pack_vector
 from memoryd.migrate import main, migrate
 from memoryd.store_copy import store_digest

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
-from memoryd.sqlite_backend import open_sqlite
+from memoryd.sqlite.backend import open_sqlite
 from services.errors import ServiceError
 from services.memory_client import MemoryClient
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from memoryd.memory import Batch
-from memoryd.sqlite_backend import SqliteBackend, open_sqlite
+from memoryd.sqlite.backend import SqliteBackend, open_sqlite
 from memoryd.store_copy import memory_digest
 from services.errors import DataLossError, ServiceError, UnavailableError
 from tests.memoryd.durability.history import random_batches, run_history, state_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memoryd.sqlite_backend import open_sqlite
+from memoryd.sqlite.backend import open_sqlite
 from services.errors import ServiceError
 from tests.memoryd.durability.history import random_batches, run_history, state_of
 from tests.memoryd.durability.power_cut import DiskJournal, RecordingVfs

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memoryd.bm25 import Bm25Hit, Bm25Index, Calibration, probability
-from memoryd.tokens import tokenize
+from memoryd.retrieval.bm25 import Bm25Hit, Bm25Index, Calibration, probability
+from memoryd.retrieval.tokens import tokenize
 
 DOCUMENTS = {1: "weber bracket newton", 2: "weber force law", 3: "quantum wave"}
 

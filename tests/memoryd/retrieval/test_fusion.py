@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memoryd.fusion import Arm, hybrid_probability, hybrid_ranking, reciprocal_ranking
+from memoryd.retrieval.fusion import Arm, hybrid_probability, hybrid_ranking, reciprocal_ranking
 
 
 def test_the_contracted_hybrid_goldens() -> None:

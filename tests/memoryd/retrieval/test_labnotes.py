@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from memoryd.bench import main
-from memoryd.bench_statistics import clustered_interval, evidence_recall, hit_at, mcnemar, percentile
-from memoryd.labnotes import CELLS, make_notebook
+from memoryd.bench.command import main
+from memoryd.bench.labnotes import CELLS, make_notebook
+from memoryd.bench.statistics import clustered_interval, evidence_recall, hit_at, mcnemar, percentile
 from services.errors import ConfigurationError
 
 

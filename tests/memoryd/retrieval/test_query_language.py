@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memoryd.memory import Emotion, Record, State
-from memoryd.query_language import QueryError, arrange_rows, freeform_plan, plan
-from memoryd.query_language_evaluate import Selection, evaluate
-from memoryd.query_language_parser import parse
-from memoryd.query_language_tree import embedded_texts
-from memoryd.vector_index import VectorIndex
+from memoryd.query_language.evaluate import Selection, evaluate
+from memoryd.query_language.language import QueryError, arrange_rows, freeform_plan, plan
+from memoryd.query_language.parser import parse
+from memoryd.query_language.tree import embedded_texts
+from memoryd.retrieval.vector_index import VectorIndex
 
 NOW = 1_000_000
 WORDS = """

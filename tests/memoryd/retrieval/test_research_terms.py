@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from memoryd.glossary import concepts_of
-from memoryd.research_terms import research_terms
-from memoryd.tokens import tokenize
+from memoryd.retrieval.glossary import concepts_of
+from memoryd.retrieval.research_terms import research_terms
+from memoryd.retrieval.tokens import tokenize
 
 
 @pytest.mark.parametrize("text", ["at depth 12", "a d12 model", "depth=12", "DEPTH: 12"])

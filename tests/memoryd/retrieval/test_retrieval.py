@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memoryd.memory import Memory, Record, Row, pack_vector
-from memoryd.retrieval import RetrievalIndex
+from memoryd.retrieval.index import RetrievalIndex
 
 
 def memory(memory_id: int, text: str, vector: tuple[float, ...] = (), created: int = 0) -> Memory:

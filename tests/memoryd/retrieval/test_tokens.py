@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memoryd.repeats import diff_key, read_hyperparameters, text_key
-from memoryd.stopwords import STOP_WORDS
-from memoryd.tokens import literals, tokenize
+from memoryd.retrieval.stopwords import STOP_WORDS
+from memoryd.retrieval.tokens import literals, tokenize
 
 
 @pytest.mark.parametrize(

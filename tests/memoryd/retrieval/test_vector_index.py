@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memoryd.memory import pack_vector
-from memoryd.vector_index import VectorIndex
+from memoryd.retrieval.vector_index import VectorIndex
 
 
 def test_orders_by_cosine_and_keeps_id_order_in_ties() -> None:

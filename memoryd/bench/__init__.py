@@ -1,0 +1,1 @@
+"""Measurements: retrieval quality and latency."""

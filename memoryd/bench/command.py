@@ -1,0 +1,67 @@
+"""`memoryd bench`: latency of a whole daemon; `memoryd bench retrieval`: quality of what it finds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.errors import ConfigurationError
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one benchmark and prints its figures. Raises ConfigurationError for what it cannot use."""
+    if argv and argv[0] == "retrieval":
+        return _retrieval(argv[1:])
+    return _latency(argv)
+
+
+def _retrieval(argv: Sequence[str]) -> int:
+    from memoryd.bench import retrieval as bench_retrieval
+
+    parser = argparse.ArgumentParser("memoryd bench retrieval", description=bench_retrieval.__doc__)
+    parser.add_argument("--embedder", default="static", help="static, minilm, none or a service's URL")
+    parser.add_argument("--seed", type=int, default=1, help="of the synthetic notebook and the resampling")
+    parser.add_argument("--notes", type=int, default=5000)
+    parser.add_argument("--per-cell", type=int, default=200, help="questions of each kind")
+    parser.add_argument("--results", type=Path, help="results.tsv of a session instead")
+    parser.add_argument("--documents", type=Path, help="JSONL of an external set instead")
+    parser.add_argument("--questions", type=Path, help="its questions")
+    parser.add_argument("--ledger", type=Path, help="file that gets the report as one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    given = parser.parse_args(list(argv))
+    if given.notes < 1000 or given.per_cell < 1:
+        raise ConfigurationError("--notes: at least 1000, and --per-cell: at least 1")
+    if (given.documents is None) != (given.questions is None):
+        raise ConfigurationError("--documents and --questions belong together")
+    if given.results is not None:
+        chosen = bench_retrieval.results_set(given.results)
+    elif given.documents is not None:
+        chosen = bench_retrieval.external_set(given.documents, given.questions)
+    else:
+        chosen = bench_retrieval.synthetic_set(given.seed, given.notes, given.per_cell)
+    report = bench_retrieval.run(chosen, given.embedder, given.seed)
+    line = json.dumps(report)
+    if given.ledger is not None:
+        with given.ledger.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+    sys.stdout.write((line if given.json else bench_retrieval.table(report)) + "\n")
+    return 0
+
+
+def _latency(argv: Sequence[str]) -> int:
+    from memoryd.bench import latency as bench_latency
+
+    parser = argparse.ArgumentParser("memoryd bench", description=bench_latency.__doc__)
+    parser.add_argument("--memories", type=int, default=10_000)
+    parser.add_argument("--embedder", default="static")
+    parser.add_argument("--requests", type=int, default=200, help="of each kind")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    given = parser.parse_args(list(argv))
+    if given.memories < 1000 or given.requests < 10:
+        raise ConfigurationError("--memories: at least 1000, and --requests: at least 10")
+    report = bench_latency.run(given.memories, given.requests, given.embedder)
+    sys.stdout.write((json.dumps(report) if given.json else bench_latency.table(report)) + "\n")
+    return 0

@@ -1,0 +1,1 @@
+"""Decay, consolidation and the rest of the dream cycle; pure but for the driver."""

@@ -1,0 +1,178 @@
+"""Runs dreams: takes the snapshot, plans in a thread, applies in small steps, one dream at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
+
+from memoryd.backend import Capability
+from memoryd.collector import collector_at_rest
+from memoryd.dreams.dream import DreamInput, DreamSettings, plan_dream
+from memoryd.dreams.plan import DreamPlan, DreamReport
+from memoryd.dreams.plan_log import PlanLog
+from memoryd.dreams.resonance import HEAT_PER_DREAM
+from memoryd.dreams.similar import SimilarPairs
+from memoryd.dreams.skg import TRACKED_TERMS, Skg
+from memoryd.finishing import finish
+from memoryd.graph import Graph
+from memoryd.http.layouts import dream_text, offer_text
+from memoryd.memory import Edge, Memory
+from memoryd.recalling import Recalling
+from memoryd.store import Store
+from services.errors import InvalidArgumentError, UnsupportedError
+
+FULL_ENTROPY = 64  # bytes that give intensity 1
+ENTROPY_LIMIT = 64 * 1024
+NO_DREAMS = "no dreams yet"
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Bytes for a dream and where they came from: "radio", "os", "remote", "caller", "none"."""
+
+    data: bytes = b""
+    source: str = "none"
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    memories: list[Memory]
+    edges: list[Edge]
+    terms: Mapping[str, Set[int]]
+    skg: Skg
+    intensity: float
+    seed: Seed
+    now: int
+
+
+class Dreaming:
+    def __init__(
+        self,
+        store: Store,
+        recalling: Recalling,
+        *,
+        settings: DreamSettings | None = None,
+    ) -> None:
+        self._store = store
+        self._recalling = recalling
+        self._settings = settings or DreamSettings()
+        self._log = PlanLog(store)
+        self._similar = SimilarPairs()
+        self._lock = asyncio.Lock()
+        self.skg = Skg()
+        self.latest = NO_DREAMS
+
+    async def load(self) -> int:
+        """Reads the SKG and the last report; finishes an interrupted dream. Answers the pieces it applied."""
+        self.skg = Skg.from_json(await self._store.read_value("skg"))
+        self.latest = await self._store.read_value("dream/latest") or NO_DREAMS
+        return await self._log.recover()
+
+    async def dream(self, intensity: float = 1.0, seed: Seed | None = None) -> DreamReport:
+        """One dream cycle, durable when this returns. Without a seed the selection is by prefix.
+
+        Raises InvalidArgumentError, UnsupportedError (CAPABILITY_MISSING) and the backend's errors.
+        """
+        if not 0.0 <= intensity <= 1.0:
+            raise InvalidArgumentError(f"intensity: {intensity} is not within 0..1", field="intensity")
+        return await self._dream(intensity, seed or Seed(), dream_text)
+
+    async def offer(self, entropy: bytes, source: str = "caller") -> DreamReport:
+        """Dreams with the intensity and the seed that `entropy` gives.
+
+        Raises InvalidArgumentError (INVALID_ENTROPY) for none or too much.
+        """
+        if not 0 < len(entropy) <= ENTROPY_LIMIT:
+            raise InvalidArgumentError(
+                f"entropy: {len(entropy)} bytes; give 1 to {ENTROPY_LIMIT}",
+                field="entropy",
+                reason="INVALID_ENTROPY",
+            )
+        intensity = min(1.0, len(entropy) / FULL_ENTROPY)
+        size = len(entropy)
+        return await self._dream(intensity, Seed(entropy, source), lambda report: offer_text(size, report))
+
+    async def _dream(self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]) -> DreamReport:
+        if not self._store.can(Capability.RECORDS):
+            raise UnsupportedError(
+                "this backend cannot store what a dream changes; dream on the remote store itself",
+                reason="CAPABILITY_MISSING",
+            )
+        # A caller that gives up must not stop a dream half way.
+        return await finish(self._cycle(intensity, seed, layout))
+
+    async def _cycle(self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]) -> DreamReport:
+        async with self._lock:
+            with collector_at_rest():
+                return await self._cycle_at_rest(intensity, seed, layout)
+
+    async def _cycle_at_rest(
+        self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]
+    ) -> DreamReport:
+        await self._log.recover()  # of a dream that a full disk stopped half way
+        terms = await self._keystone_terms()
+        mirror = self._store.mirror
+        given = _Snapshot(
+            mirror.snapshot(), list(mirror.graph), terms, self.skg, intensity, seed, self._store.seconds
+        )
+
+        def work() -> tuple[DreamPlan, str]:
+            plan = self._plan(given)
+            return plan, layout(plan.report)
+
+        plan, text = await asyncio.to_thread(work)
+        report = plan.report
+        mood = self._recalling.mood.warmed(HEAT_PER_DREAM, self._store.now())
+        self._recalling.mood = replace(mood, active=report.active_archetypes)
+        values = {
+            "skg": plan.skg.to_json(),
+            "mood": self._recalling.mood.to_json(),
+            "dream/latest": text,
+        }
+        detail = f"intensity={intensity:.2f} seed={seed.data[:64].hex()} source={seed.source}"
+        await self._log.apply(plan, values, detail)
+        self.skg, self.latest = plan.skg, text
+        self._warn(self._similar.waiting)
+        return report
+
+    def _plan(self, given: _Snapshot) -> DreamPlan:
+        """In a thread: everything here works on values that nobody else changes."""
+        memories = sorted(given.memories, key=lambda memory: memory.memory_id)
+        graph = Graph()
+        for edge in given.edges:
+            graph.connect(edge)
+        return plan_dream(
+            DreamInput(
+                {memory.memory_id: memory.record for memory in memories},
+                graph,
+                self._similar.update(memories),
+                self._similar.cosine,
+                given.terms,
+                given.skg,
+                given.intensity,
+                given.seed.data,
+                given.seed.source,
+                given.now,
+                self._settings,
+            )
+        )
+
+    def _warn(self, waiting: int) -> None:
+        if waiting:
+            self._store.warnings["dream"] = f"{waiting} memories wait to be compared in the next dreams"
+        else:
+            self._store.warnings.pop("dream", None)
+
+    async def _keystone_terms(self) -> dict[str, Set[int]]:
+        """The twenty terms with most members among those that a keystone holds."""
+        terms = self._store.mirror.terms
+        names: dict[str, None] = {}
+        for keystone in sorted(self._store.mirror.keystones):
+            names.update(dict.fromkeys(terms.terms_of(keystone)))
+        common = sorted(names, key=lambda term: (-terms.size(term), term))[:TRACKED_TERMS]
+        members: dict[str, Set[int]] = {}
+        for term in common:
+            members[term] = terms.members(term)
+            await asyncio.sleep(0)
+        return members

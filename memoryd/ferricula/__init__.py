@@ -1,0 +1,1 @@
+"""A remote ferricula, or another memoryd, as the store."""

@@ -1,0 +1,1 @@
+"""ferricula's HTTP API, to the character."""

@@ -1,0 +1,1 @@
+"""The recall language of ferricula: planner, parser, evaluation."""

@@ -1,0 +1,1 @@
+"""Finding memories: tokens, BM25, vectors, fusion."""

@@ -1,0 +1,272 @@
+"""The default backend: one SQLite file in WAL mode, synced at every acknowledgement, one connection.
+
+The connection holds the file exclusively, so a second memoryd on the same file is refused, and the WAL can
+not be corrupted by two connections. Rows that fail their checksum are set aside and reported, never served.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from memoryd.backend import EVERY_CAPABILITY, BackendStatus, BackupResult, Capability, MemoryBackend
+from memoryd.memory import Batch, Edge, Event, Memory
+from memoryd.sqlite.copy import backup_steps, finish_backup
+from memoryd.sqlite.rows import intact, read_edge, read_event, read_memory
+from memoryd.sqlite.schema import prepare_schema, verify_pages
+from memoryd.sqlite.writer import SqliteWriter, explain
+from services.errors import AlreadyExistsError, ConfigurationError, DataLossError, FailedPreconditionError
+
+MINIMUM_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL that two connections share
+_MEMORY = (
+    "SELECT m.id, m.tags, m.vector, m.crc, r.* FROM memory m LEFT JOIN record r ON r.id = m.id WHERE m.id = ?"
+)
+_EDGE = "SELECT * FROM edge WHERE low = ? AND high = ?"
+
+
+class SqliteBackend:
+    def __init__(self, connection: apsw.Connection, path: Path, *, read_only: bool) -> None:
+        self._path = path
+        self._read_only = read_only
+        self._writer = SqliteWriter(connection)
+        self._damaged: set[str] = set()
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return EVERY_CAPABILITY
+
+    async def apply(self, batch: Batch) -> None:
+        if self._read_only:
+            raise FailedPreconditionError(
+                f"the store {self._path} is read-only; make it writable and start memoryd again",
+                reason="STORE_READ_ONLY",
+            )
+        await self._writer.submit(batch)
+
+    async def scan(self, after_id: int, limit: int) -> list[Memory]:
+        def read(connection: apsw.Connection) -> list[Memory]:
+            found: list[Memory] = []
+            last = after_id
+            while len(found) < limit:
+                keys = connection.execute(
+                    "SELECT id FROM memory WHERE id > ? ORDER BY id LIMIT ?", (last, limit - len(found))
+                ).fetchall()
+                if not keys:
+                    break
+                for columns in self._intact_rows(connection, _MEMORY, keys, "memory"):
+                    if columns[4] is not None and intact(columns[:4]) and intact(columns[4:]):
+                        found.append(read_memory(columns[:3], columns[4:-1]))
+                    else:
+                        self._damaged.add(f"memory {columns[0]}")
+                last = _integer(keys[-1][0])
+            return found
+
+        return await self._writer.submit(read) or []
+
+    async def scan_edges(self, after_pair: tuple[int, int], limit: int) -> list[Edge]:
+        def read(connection: apsw.Connection) -> list[Edge]:
+            found: list[Edge] = []
+            last = after_pair
+            while len(found) < limit:
+                keys = connection.execute(
+                    "SELECT low, high FROM edge WHERE (low, high) > (?, ?) ORDER BY low, high LIMIT ?",
+                    (*last, limit - len(found)),
+                ).fetchall()
+                if not keys:
+                    break
+                for columns in self._intact_rows(connection, _EDGE, keys, "edge"):
+                    if intact(columns):
+                        found.append(read_edge(columns))
+                    else:
+                        self._damaged.add(f"edge {columns[0]}-{columns[1]}")
+                last = (_integer(keys[-1][0]), _integer(keys[-1][1]))
+            return found
+
+        return await self._writer.submit(read) or []
+
+    def _intact_rows(
+        self, connection: apsw.Connection, sql: str, keys: list[tuple[Any, ...]], name: str
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of the keys, in order; one whose bytes are no text any more is noted as damaged."""
+        for key in keys:
+            try:
+                columns = connection.execute(sql, key).fetchone()
+            except UnicodeDecodeError:
+                columns = None
+            if columns is None:
+                self._damaged.add(f"{name} {'-'.join(map(str, key))}")
+            else:
+                yield columns
+
+    async def read_value(self, name: str) -> str | None:
+        def read(connection: apsw.Connection) -> str | None:
+            columns = connection.execute("SELECT * FROM value WHERE name=?", (name,)).fetchone()
+            if columns is None:
+                return None
+            if not intact(columns):
+                raise DataLossError(
+                    f"the value {name!r} of {self._path} fails its checksum; restore a backup",
+                    reason="STORE_CORRUPT",
+                )
+            return str(columns[1])
+
+        return await self._writer.submit(read)
+
+    async def scan_values(self, after_name: str, limit: int) -> list[tuple[str, str]]:
+        """Named values after a name, by code point; see ValueLister."""
+
+        def read(connection: apsw.Connection) -> list[tuple[str, str]]:
+            rows = connection.execute(
+                "SELECT * FROM value WHERE name > ? ORDER BY name LIMIT ?", (after_name, limit)
+            )
+            return [(str(columns[0]), str(columns[1])) for columns in rows if intact(columns)]
+
+        return await self._writer.submit(read) or []
+
+    async def read_events(self, after_sequence: int, limit: int) -> list[Event]:
+        def read(connection: apsw.Connection) -> list[Event]:
+            rows = connection.execute(
+                "SELECT * FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?", (after_sequence, limit)
+            )
+            return [read_event(columns) for columns in rows]
+
+        return await self._writer.submit(read) or []
+
+    async def status(self) -> BackendStatus:
+        def read(connection: apsw.Connection) -> BackendStatus:
+            counters = {
+                str(name): _integer(amount)
+                for name, amount in connection.execute("SELECT name, amount FROM counter")
+            }
+            last = connection.execute("SELECT coalesce(max(sequence), 0) FROM event").fetchone()
+            warnings = ["the store is read-only"] if self._read_only else []
+            if self._damaged:
+                named = ", ".join(sorted(self._damaged)[:10])
+                warnings.append(
+                    f"{len(self._damaged)} stored items fail their checksum and are set aside: {named}; "
+                    "restore a backup to have them again"
+                )
+            return BackendStatus(
+                place=f"sqlite:{self._path}",
+                row_count=counters["rows"],
+                edge_count=counters["edges"],
+                highest_id=counters["highest_id"],
+                last_sequence=_integer(last[0]) if last else 0,
+                warnings=tuple(warnings),
+            )
+
+        result = await self._writer.submit(read)
+        assert result is not None
+        return result
+
+    async def backup(self, path: Path) -> BackupResult:
+        if os.path.lexists(path):  # noqa: ASYNC240 - a lookup, no wait
+            raise AlreadyExistsError(f"path: {path} exists; name a new file", reason="PATH_EXISTS")
+        steps = backup_steps(path)
+        try:
+            while await self._writer.submit(steps):
+                pass  # between two steps the writer takes batches; the copy follows them
+            return await finish_backup(path)
+        finally:
+            await self._writer.submit(steps.close)
+
+    async def close(self) -> None:
+        await self._writer.stop()
+
+
+async def open_sqlite(
+    url: str, *, read_only: bool = False, vfs: str | None = None, synchronous: str = "FULL"
+) -> SqliteBackend:
+    """Opens or creates `sqlite:///relative` or `sqlite:////absolute`.
+
+    `vfs` and `synchronous` are for fault injection. Raises ConfigurationError for a path that cannot be
+    used, DataLossError for a damaged file.
+    """
+    prefix, _, text = url.partition("sqlite:///")
+    if prefix or not text:
+        raise ConfigurationError(
+            f"--backend: {url!r} is not sqlite:///RELATIVE/PATH or sqlite:////ABSOLUTE/PATH"
+        )
+    if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")) < MINIMUM_SQLITE:
+        raise ConfigurationError(
+            f"SQLite {apsw.sqlite_lib_version()} is too old for a safe store: install apsw >= 3.51.3"
+        )
+    return _open(Path(text), read_only, vfs, synchronous)
+
+
+def _open(path: Path, read_only: bool, vfs: str | None, synchronous: str) -> SqliteBackend:
+    path = path.absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--backend: cannot make {path.parent}: {error.strerror}; name a folder that can be written"
+        ) from error
+    read_only = read_only or (path.exists() and not os.access(path, os.W_OK))
+    try:
+        connection = _connect(path, read_only=read_only, vfs=vfs, synchronous=synchronous)
+    except apsw.BusyError as error:
+        raise ConfigurationError(
+            f"--backend: {path} is in use by another memoryd; stop that one or name another path",
+            reason="STORE_IN_USE",
+        ) from error
+    except (apsw.ReadOnlyError, apsw.CantOpenError) as error:
+        if not path.exists() or read_only:
+            raise ConfigurationError(f"--backend: cannot open {path}: {error}") from error
+        read_only = True
+        connection = _connect(path, read_only=True, vfs=vfs, synchronous=synchronous)
+    except apsw.Error as error:
+        raise explain(error) from error
+    _sync_folder(path.parent)
+    return SqliteBackend(connection, path, read_only=read_only)
+
+
+def _connect(path: Path, *, read_only: bool, vfs: str | None, synchronous: str) -> apsw.Connection:
+    if read_only:
+        # On a disk that cannot be written no WAL index can be made: immutable reads the file as it is.
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        has_log = path.with_name(path.name + "-wal").exists()
+        place = path.as_uri() + ("" if has_log else "?immutable=1")
+        connection = apsw.Connection(place, flags=flags, vfs=vfs)
+    else:
+        connection = apsw.Connection(str(path), vfs=vfs)
+    try:
+        connection.set_busy_timeout(500)
+        connection.pragma("locking_mode", "EXCLUSIVE")
+        if not read_only:
+            mode = connection.pragma("journal_mode", "WAL")
+            if str(mode).lower() != "wal":
+                raise ConfigurationError(f"--backend: {path} cannot be switched to WAL (got {mode})")
+            connection.pragma("synchronous", synchronous)
+            connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+            connection.execute("BEGIN IMMEDIATE; COMMIT")
+        verify_pages(connection, str(path))
+        prepare_schema(connection, str(path), writable=not read_only)
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection
+
+
+def _integer(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the file's name durable; Windows has no such call and needs none."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some network file systems refuse to sync a folder
+    finally:
+        os.close(handle)
+
+
+_: type[MemoryBackend] = SqliteBackend
