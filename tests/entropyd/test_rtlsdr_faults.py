@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,7 +186,8 @@ async def test_the_real_rtl_tcp_is_read_as_radio(dongle: FakeDongle) -> None:
 async def test_a_second_client_of_the_real_rtl_tcp_is_told_busy(dongle: FakeDongle) -> None:
     with real_rtl_tcp(dongle) as port:
         await wait_for_port(port)
-        async with RtlTcpSource("127.0.0.1", port, Tuning(), timeout=2.0) as first:
+        async with AsyncExitStack() as stack:
+            first = await enter_when_free(stack, port)
             await first.read()
             with pytest.raises(SourceUnavailableError) as caught:
                 async with RtlTcpSource("127.0.0.1", port, Tuning(), timeout=0.5):
@@ -202,6 +203,16 @@ async def test_faults_of_the_device_under_the_real_rtl_tcp(dongle: FakeDongle) -
         await inject_and_recover(
             dongle, lambda: RtlTcpSource("127.0.0.1", port, Tuning(), timeout=1.0), modes
         )
+
+
+async def enter_when_free(stack: AsyncExitStack, port: int) -> RtlTcpSource:
+    """The server serves one client and needs a moment to notice that the one before has gone."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await stack.enter_async_context(RtlTcpSource("127.0.0.1", port, Tuning(), timeout=2.0))
+            except SourceUnavailableError:
+                await asyncio.sleep(0.1)
 
 
 async def wait_for_port(port: int) -> None:

@@ -19,7 +19,7 @@ async def test_a_few_kills_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 async def test_a_hundred_kills_lose_nothing(tmp_path: Path) -> None:
     verdict, _ = await kill_repeatedly(tmp_path, 100, seed=2)
-    assert verdict.confirmed > 500
+    assert verdict.confirmed > 200
     assert (verdict.lost, verdict.duplicated, verdict.forgotten_marks) == (0, 0, 0)
 
 
