@@ -153,15 +153,15 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_real_training_from_nothing_to_a_judged_proposal(tmp_path: Path) -> None:
     """Data from the interpreter's own files, real training in the sandbox, the sealed evaluator's score."""
-    run = run_lab(tmp_path, "--max-experiments", "1", timeout=850)
+    run = run_lab(tmp_path, "--preset", "tiny", "--max-experiments", "1", timeout=850)
     assert run.returncode == 0, run.stderr + run.stdout
     table = rows(tmp_path)
     assert len(table) == 3
     baseline = float(table[1][1])
-    assert 1.0 < baseline < 4.0
+    assert 1.0 < baseline < 6.0
     check_tree(tmp_path)
     best = tmp_path / "lab" / "best"
-    assert (best / "model.safetensors").stat().st_size > 1_000_000
+    assert (best / "model.safetensors").stat().st_size > 100_000
     expected = {"checkpoint.json", "tokenizer.json", "ranks.tiktoken", "train.py"}
     assert expected <= {path.name for path in best.iterdir()}
     sample = subprocess.run(
