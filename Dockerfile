@@ -21,9 +21,6 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY services services
 COPY proto proto
 
-FROM build AS build-init
-RUN /opt/uv/bin/uv pip install -q -c constraints.txt "cryptography>=45"
-
 FROM build AS build-entropyd
 COPY entropyd entropyd
 COPY memoryd/__init__.py memoryd/__init__.py

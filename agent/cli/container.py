@@ -12,7 +12,7 @@ import typer
 
 from agent.cli.console import print_note
 from agent.cli.exit_codes import ExitCode
-from agent.cli.interrupts import catch_interrupts
+from agent.cli.interrupts import Interrupted, catch_interrupts, unless_interrupted
 from agent.launch.environment import child_environment
 
 OWN_ADDRESS = "127.0.0.1:50054"
@@ -98,12 +98,11 @@ async def _wait_until_serving(gone: asyncio.Task[int], asked: asyncio.Event) -> 
 
 async def _finish(process: asyncio.subprocess.Process, asked: asyncio.Event) -> int:
     """Waits for the process; a signal to us is passed on to it."""
-    ended, interrupted = asyncio.create_task(process.wait()), asyncio.create_task(asked.wait())
-    await asyncio.wait({ended, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-    interrupted.cancel()
-    if not ended.done():
+    try:
+        return await unless_interrupted(process.wait(), asked)
+    except Interrupted:
         await _end(process)
-    return await ended
+        return await process.wait()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
