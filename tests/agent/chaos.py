@@ -7,8 +7,9 @@ import contextlib
 import json
 import random
 import subprocess
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from autoresearch.agent.v1 import agent_pb2 as pb
 
@@ -24,10 +25,13 @@ from services.trainer_client import TrainerClient
 from tests.agent.conftest import MUCH_BETTER, MUCH_WORSE
 from tests.agent.daemons import Child, agentd, entropyd, memoryd, trainerd
 
+T = TypeVar("T")
+
 
 def drafts(count: int) -> list[dict[str, Any]]:
     """Better ones, worse ones, ones that crash, and faults of the proposer."""
     made: list[dict[str, Any]] = []
+    changes: dict[str, Any]
     for number in range(count):
         match number % 6:
             case 0:
@@ -36,7 +40,8 @@ def drafts(count: int) -> list[dict[str, Any]]:
             case 1:
                 changes = MUCH_WORSE | {"WEIGHT_DECAY": round(0.05 + number / 100, 3)}
             case 2:
-                made.append({"description": f"crash {number}", "section": "training loop", "code": crash()})
+                code = f'FAIL = "NOT_FINITE"\nMARK = {number}\n'
+                made.append({"description": f"crash {number}", "section": "training loop", "code": code})
                 continue
             case 3:
                 made.append({"fault": "garbage"})
@@ -47,12 +52,12 @@ def drafts(count: int) -> list[dict[str, Any]]:
     return made
 
 
-def crash() -> str:
-    return f'FAIL = "NOT_FINITE"\nMARK = {random.random()}\n'
-
-
 class Chaos:
-    """Kills one daemon after another until the session has stopped."""
+    """Kills one daemon after another until the session has stopped.
+
+    No luck decides who dies: the first round kills each daemon once, in a seeded order, and the session may
+    make its last proposal only after that round. Later rounds are shuffled, the agent and the trainer twice.
+    """
 
     def __init__(self, folder: Path, lab: Path, seed: int) -> None:
         self.random = random.Random(seed)
@@ -60,6 +65,7 @@ class Chaos:
         self.folder = folder
         self.kills: dict[str, int] = {}
         self.children: dict[str, Child] = {}
+        self._first_round = asyncio.Event()
 
     async def start(self) -> None:
         folder = self.folder
@@ -85,19 +91,23 @@ class Chaos:
         """The session at its end; raises TimeoutError when it does not get there."""
         script = self.folder / "script.json"
         script.write_text(json.dumps(drafts(count)))
-        request = pb.StartSessionRequest(
-            lab=str(self.lab), provider="scripted", script=str(script), max_experiments=count
-        )
         killer = asyncio.create_task(self._kill_for_ever(between))
         try:
             async with asyncio.timeout(most_seconds), AgentClient(self.children["agent"].grpc) as client:
-                return await self._follow(client, request)
+                await first_of(self._follow(client, self._request(script, count - 1)), killer)
+                await first_of(self._first_round.wait(), killer)
+                return await first_of(self._follow(client, self._request(script, count)), killer)
         finally:
             killer.cancel()
             await asyncio.gather(killer, return_exceptions=True)
             for child in self.children.values():
                 if not child.running:
                     await child.start()
+
+    def _request(self, script: Path, count: int) -> pb.StartSessionRequest:
+        return pb.StartSessionRequest(
+            lab=str(self.lab), provider="scripted", script=str(script), max_experiments=count
+        )
 
     async def _follow(self, client: AgentClient, request: pb.StartSessionRequest) -> pb.Session:
         while True:
@@ -115,13 +125,40 @@ class Chaos:
             await asyncio.sleep(0.2)
 
     async def _kill_for_ever(self, between: tuple[float, float]) -> None:
+        names = sorted(self.children)
         while True:
-            await asyncio.sleep(self.random.uniform(*between))
-            name = self.random.choice(["agent", "agent", "trainer", "trainer", "memory", "entropy"])
-            self.kills[name] = self.kills.get(name, 0) + 1
-            await self.children[name].kill()
-            await asyncio.sleep(self.random.uniform(0.0, 0.3))
-            await self.children[name].start()
+            self.random.shuffle(names)
+            for name in names:
+                await asyncio.sleep(self.random.uniform(*between))
+                self.kills[name] = self.kills.get(name, 0) + 1
+                await self.children[name].kill()
+                await asyncio.sleep(self.random.uniform(0.0, 0.3))
+                await self._revive(self.children[name])
+            self._first_round.set()
+            names = ["agent", "agent", "trainer", "trainer", "memory", "entropy"]
+
+    async def _revive(self, child: Child) -> None:
+        """Starts it at its old address, which a stranger's connection may hold for a moment."""
+        for _ in range(4):
+            try:
+                await child.start()
+            except AssertionError:
+                await asyncio.sleep(1.0)
+            else:
+                return
+        await child.start()
+
+
+async def first_of(work: Coroutine[Any, Any, T], killer: asyncio.Task[None]) -> T:
+    """The result of `work`; raises what ended the killer, should that come first."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task, killer], return_when=asyncio.FIRST_COMPLETED)
+        if killer.done():
+            killer.result()
+        return await task
+    finally:
+        task.cancel()
 
 
 async def check_exactly_once(chaos: Chaos, count: int) -> Ledger:
