@@ -22,7 +22,7 @@ import numpy.typing as npt
 from services.errors import ServiceError
 from trainer.data.dataset import Dataset, open_dataset
 from trainer.data.tokenizer import load_token_bytes
-from trainer.evaluation.audits import EXACT, EXACT_GPU, OTHER_SHAPE, audit_instance, compare
+from trainer.evaluation.audits import EXACT, EXACT_GPU, OTHER_SHAPE, audit_instance, compare, most_telling
 from trainer.evaluation.candidate_server import CandidateServer
 from trainer.evaluation.job import EvaluationJob, parse_job
 from trainer.evaluation.scoring import Tally, bits_per_byte, token_nats
@@ -36,8 +36,8 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Report:
-    """The evaluator's answer. finding is the first audit that failed; message says more, in one line.
-    forward_cpu_seconds is what the candidate used to answer all that was scored (0: unknown)."""
+    """The evaluator's answer. finding is that of the failed audit which explains the most; message says
+    more, in one line. forward_cpu_seconds is what the candidate used to answer all that was scored (0: unknown)."""
 
     val_bpb: float | None
     val_bpb_legacy: float | None
@@ -124,7 +124,8 @@ class Evaluator:
         count = min(AUDIT_ROWS, len(self._rows))
         chosen = self._random.permutation(len(self._rows))
         rows = self._rows[chosen[:count], :-1]
-        others = self._rows[np.resize(chosen[count:] if len(chosen) > count else chosen, count), :-1]
+        rest = chosen[count:] if len(chosen) > count else np.roll(chosen, 1)
+        others = self._rows[np.resize(rest, count), :-1]
         for audit in audit_instance(second.logits, rows, others, self._random, exact):
             self._add(audit)
         repeated = self._nats(first, 0, size)
@@ -157,7 +158,7 @@ class Evaluator:
         self._audits.append(Audit("training-rows", passed, finding=finding))
 
     def _report(self) -> Report:
-        failed = next((audit for audit in self._audits if not audit.passed), None)
+        failed = most_telling(self._audits)
         tally = self._tally
         message = ""
         if failed is not None:

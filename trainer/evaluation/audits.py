@@ -7,8 +7,8 @@ other real rows: a model can tell random tokens apart and behave.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,13 +51,13 @@ def audit_instance(
     """Audits of one instance with inputs `rows` and, for suffixes, `others`, both [B, T]. Yields each."""
     count, length = rows.shape
     base = log_probabilities(ask(rows))
-    # What depends on earlier calls or on other rows would look non-causal as well: those come first.
     yield compare("repeat", Finding.STATEFUL, base, log_probabilities(ask(rows)), exact)
-    order = random.permutation(count)
+    order = _everyone_moves(count, random)
     shuffled = log_probabilities(ask(rows[order]))
     yield compare("order", Finding.ORDER_DEPENDENT, base[order], shuffled, exact)
-    for name in ("causality", "causality-late"):
-        yield _causality(name, ask, rows, others, base, random, exact)
+    for name, earliest in (("causality", 0), ("causality-late", length * 3 // 4)):
+        cuts = _cuts(rows, others, earliest, random)
+        yield _causality(name, ask, rows, others, base, cuts, exact)
     cut = int(random.integers(length // 4, max(length // 4 + 1, length * 3 // 4)))
     prefix = log_probabilities(ask(rows[:, :cut]))
     yield compare("prefix", Finding.PREFIX_INCONSISTENT, base[:, :cut], prefix, OTHER_SHAPE)
@@ -66,21 +66,64 @@ def audit_instance(
         yield compare("fewer-rows", Finding.ORDER_DEPENDENT, base[: count // 2], fewer, OTHER_SHAPE)
 
 
+# What remembers breaks every audit, and what looks at other rows breaks those of causality as well.
+_TELLING = (Finding.NOT_FINITE, Finding.STATEFUL, Finding.ORDER_DEPENDENT, Finding.NON_CAUSAL)
+
+
+def most_telling(audits: Iterable[Audit]) -> Audit | None:
+    """The failed audit whose finding explains the most; of equals the first. None where all passed."""
+    failed = [audit for audit in audits if not audit.passed]
+    ranks = [_TELLING.index(one.finding) if one.finding in _TELLING else len(_TELLING) for one in failed]
+    return failed[ranks.index(min(ranks))] if failed else None
+
+
+def _everyone_moves(count: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """A random cycle through all rows (Sattolo 1986): none stays at its place, as one in 24 permutations of
+    four rows would leave them all."""
+    order = np.arange(count)
+    for last in range(count - 1, 0, -1):
+        other = int(random.integers(last))
+        order[[last, other]] = order[[other, last]]
+    return order
+
+
+def _cuts(rows: Tokens, others: Tokens, earliest: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """A cut for each row, one in each of B equal parts of [earliest, T - 1), so that no part of a row goes
+    unasked; the token that follows it changes, wherever the two rows differ there at all."""
+    count, length = rows.shape
+    edges = np.linspace(earliest, length - 1, count + 1).astype(np.int64)
+    cuts = np.empty(count, dtype=np.int64)
+    for row, part in enumerate(random.permutation(count)):
+        choices = np.arange(edges[part], max(edges[part] + 1, edges[part + 1]))
+        following = np.minimum(choices + 1, length - 1)
+        telling = choices[rows[row, following] != others[row, following]]
+        cuts[row] = random.choice(telling if len(telling) else choices)
+    return cuts
+
+
 def _causality(
     name: str,
     ask: Ask,
     rows: Tokens,
     others: Tokens,
     base: Floats,
-    random: np.random.Generator,
+    cuts: npt.NDArray[np.int64],
     exact: Tolerance,
 ) -> Audit:
-    """Each row gets its own cut; what stands after it comes from another row. Logits up to the cut must
-    not move."""
-    count, length = rows.shape
-    early, late = (0, length - 1) if name == "causality" else (length * 3 // 4, length - 1)
-    cuts = random.integers(early, late, size=count)
-    kept = np.arange(length)[None, :] <= cuts[:, None]
+    """What stands after each row's cut comes from another row; logits up to the cut must not move. Where
+    they do, each row is changed alone: only one whose own beginning moves then is proof of NON_CAUSAL, the
+    others were moved by their neighbours."""
+    kept = np.arange(rows.shape[1])[None, :] <= cuts[:, None]
     changed = np.where(kept, rows, others)
     answer = log_probabilities(ask(changed))
-    return compare(name, Finding.NON_CAUSAL, base[kept], answer[kept], exact)
+    audit = compare(name, Finding.NON_CAUSAL, base[kept], answer[kept], exact)
+    if audit.passed:
+        return audit
+    for row in range(len(rows)):
+        alone = rows.copy()
+        alone[row] = changed[row]
+        moved = log_probabilities(ask(alone))[row, kept[row]]
+        own = compare(name, Finding.NON_CAUSAL, base[row, kept[row]], moved, exact)
+        if not own.passed:
+            return own
+    return replace(audit, finding=Finding.ORDER_DEPENDENT)
