@@ -37,7 +37,8 @@ Rows = npt.NDArray[np.int64]
 @dataclass(frozen=True)
 class Report:
     """The evaluator's answer. finding is that of the failed audit which explains the most; message says
-    more, in one line. forward_cpu_seconds is what the candidate used to answer all that was scored (0: unknown)."""
+    more, in one line. forward_cpu_seconds is what the candidate used to answer all that was scored (0:
+    unknown)."""
 
     val_bpb: float | None
     val_bpb_legacy: float | None
