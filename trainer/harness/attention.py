@@ -4,88 +4,102 @@ Query i sees key j exactly when 0 <= i - j <= window, and, with document ids, wh
 same document. Tensors are [B, T, H, D]; window counts the earlier keys in sight, so T - 1 or more is
 full attention.
 
-Backends: `sdpa` everywhere (explicit mask where the kernel's own causal mask is not enough), `flex`
-(FlexAttention, compiled, CUDA with Triton), `fa3` (flash_attn_interface, where installed). The backend
-stands in the result of a run; results of different backends are not compared silently.
+Backends: `sdpa` everywhere (explicit mask where the kernel's own causal mask is not enough), and on CUDA
+`flex` (FlexAttention, Triton), `varlen` (torch's packed FlashAttention), `fa3`, `fa4` (packages of their
+own). `+cudnn` after a name (`flex+cudnn`) gives full layers without documents to cuDNN. The backend stands
+in the result of a run; results of different backends are not compared silently.
 """
 
-import importlib.util
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from trainer.harness.attention_flash import attend_fa3, attend_fa4, fa3_works, fa4_works
+from trainer.harness.attention_flex import attend_flex, block_masks
+from trainer.harness.attention_varlen import Packing, attend_varlen, pack_documents, pack_rows, varlen_works
 from trainer.harness.failures import ContractError
 
-BACKENDS = ("fa3", "flex", "sdpa")
+BACKENDS = ("fa3", "fa4", "flex", "varlen", "sdpa")
+WITHOUT_DOCUMENTS = ("fa3", "fa4")
+CUDNN = "+cudnn"
 
 
 @dataclass(frozen=True)
 class MaskPlan:
     """Masks of one forward pass: made once, used by every layer.
 
-    blocks holds FlexAttention's block mask per window; the other backends need none.
+    blocks holds FlexAttention's block mask per window, packing the bounds for varlen; the other backends
+    need none.
     """
 
     backend: str
     length: int
     documents: torch.Tensor | None
     blocks: dict[int, Any]
+    packing: Packing | None = None
 
 
 def choose_backend(name: str, device_kind: str, masks_documents: bool) -> str:
-    """The backend for a device. Raises ContractError when a named one cannot do it."""
-    if name != "auto":
-        if name not in BACKENDS:
-            raise ContractError(f"attention must be auto or one of {', '.join(BACKENDS)}, not {name!r}")
-        if name == "fa3" and masks_documents:
-            raise ContractError("attention fa3 has no document mask here; use flex or sdpa")
-        if name != "sdpa" and device_kind != "cuda":
-            raise ContractError(f"attention {name} needs a CUDA device; use sdpa")
-        return name
-    if device_kind != "cuda":
-        return "sdpa"
-    if not masks_documents and _fa3_works():
-        return "fa3"
-    return "flex" if _flex_works() else "sdpa"
+    """The backend for a device; auto is the first that works, timed choice is in attention_choice.
+
+    Raises ContractError when a named one cannot do it.
+    """
+    if name == "auto":
+        return working_backends(masks_documents)[0] if device_kind == "cuda" else "sdpa"
+    base = name.removesuffix(CUDNN)
+    if base not in BACKENDS:
+        known = ", ".join(BACKENDS)
+        raise ContractError(f"attention must be auto or one of {known}, with or without +cudnn, not {name!r}")
+    if base in WITHOUT_DOCUMENTS and masks_documents:
+        raise ContractError(f"attention {base} has no document mask here; use flex, varlen or sdpa")
+    if name != "sdpa" and device_kind != "cuda":
+        raise ContractError(f"attention {name} needs a CUDA device; use sdpa")
+    return name
+
+
+def working_backends(masks_documents: bool) -> list[str]:
+    """The backends that this CUDA machine can run with such masks, in the order of first choice."""
+    works = {"fa3": fa3_works, "fa4": fa4_works, "flex": _flex_works, "varlen": varlen_works}
+    usable = [name for name in works if not (masks_documents and name in WITHOUT_DOCUMENTS)]
+    return [*(name for name in usable if works[name]()), "sdpa"]
 
 
 def plan_masks(
-    backend: str, length: int, windows: tuple[int, ...], documents: torch.Tensor | None, device: torch.device
+    backend: str,
+    length: int,
+    windows: tuple[int, ...],
+    documents: torch.Tensor | None,
+    device: torch.device,
 ) -> MaskPlan:
     """Prepares the masks that the given windows need. documents: int [B, length] or None."""
+    base = backend.removesuffix(CUDNN)
     blocks: dict[int, Any] = {}
-    if backend == "flex":
-        for window in sorted(set(windows)):
-            if documents is None:
-                blocks[window] = _causal_blocks(length, window, str(device))
-            else:
-                blocks[window] = _document_blocks(length, window, documents)
-    return MaskPlan(backend, length, documents, blocks)
+    packing = None
+    if base == "flex":
+        blocks = block_masks(length, windows, documents, device)
+    elif base == "varlen" and documents is not None:
+        packing = pack_documents(documents)
+    return MaskPlan(backend, length, documents, blocks, packing)
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, plan: MaskPlan) -> torch.Tensor:
     """Attention output [B, T, H, D] for queries, keys and values [B, T, H, D]; scale 1/sqrt(D)."""
-    if plan.backend == "fa3":
-        from flash_attn_interface import flash_attn_func
-
-        left = -1 if window >= plan.length - 1 else window
-        answer = flash_attn_func(q, k, v, causal=True, window_size=(left, 0))
-        out: torch.Tensor = answer[0] if isinstance(answer, tuple) else answer
-        return out
-    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    if plan.backend == "flex":
-        from torch.nn.attention.flex_attention import flex_attention
-
-        flex = flex_attention if torch.compiler.is_compiling() else _compiled_flex_attention()
-        mixed = flex(q, k, v, block_mask=plan.blocks[window])
-        assert isinstance(mixed, torch.Tensor)
-        return mixed.transpose(1, 2)
-    if window >= plan.length - 1 and plan.documents is None:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+    base = plan.backend.removesuffix(CUDNN)
+    full = window >= plan.length - 1
+    if full and plan.documents is None and (base == "sdpa" or base != plan.backend):
+        return _attend_full(q, k, v, base != plan.backend)
+    if base == "flex":
+        return attend_flex(q, k, v, plan.blocks[window])
+    left = -1 if full else window
+    if base == "varlen":
+        packing = plan.packing or pack_rows(q.size(0), plan.length, q.device)
+        return attend_varlen(q, k, v, left, packing)
+    if base in WITHOUT_DOCUMENTS:
+        return (attend_fa3 if base == "fa3" else attend_fa4)(q, k, v, left)
     mask = dense_mask(plan.length, window, plan.documents, q.device)
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
 
 
@@ -107,37 +121,20 @@ def document_ids(tokens: torch.Tensor, bos: int) -> torch.Tensor:
     return (tokens == bos).cumsum(dim=1, dtype=torch.int32)
 
 
-@lru_cache(maxsize=1)
-def _compiled_flex_attention() -> Any:
-    """FlexAttention for a model that is not compiled as a whole: uncompiled it builds all scores."""
-    from torch.nn.attention.flex_attention import flex_attention
+def _attend_full(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cudnn: bool) -> torch.Tensor:
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    if not cudnn:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    return torch.compile(flex_attention, dynamic=False)
-
-
-@lru_cache(maxsize=32)
-def _causal_blocks(length: int, window: int, device: str) -> Any:
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    def visible(_b: torch.Tensor, _h: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
-        return (i >= j) & (i - j <= window)
-
-    return create_block_mask(visible, None, None, length, length, device=device)
-
-
-def _document_blocks(length: int, window: int, documents: torch.Tensor) -> Any:
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    def visible(b: torch.Tensor, _h: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
-        return (i >= j) & (i - j <= window) & (documents[b, i] == documents[b, j])
-
-    return create_block_mask(visible, documents.shape[0], None, length, length, device=str(documents.device))
-
-
-def _fa3_works() -> bool:
-    return importlib.util.find_spec("flash_attn_interface") is not None and (
-        torch.cuda.get_device_capability() >= (9, 0)
-    )
+    order = [
+        SDPBackend.CUDNN_ATTENTION,
+        SDPBackend.FLASH_ATTENTION,
+        SDPBackend.EFFICIENT_ATTENTION,
+        SDPBackend.MATH,
+    ]
+    with sdpa_kernel(order, set_priority=True):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
 
 def _flex_works() -> bool:

@@ -1,23 +1,33 @@
 """Every backend computes the dense float32 reference, forward and backward, for each kind of mask."""
 
+import importlib.util
+
 import pytest
 import torch
 
 from trainer.harness.attention import (
+    CUDNN,
     attend,
     choose_backend,
     dense_mask,
     document_ids,
     plan_masks,
 )
+from trainer.harness.attention_flex import BLOCK, visible_blocks
+from trainer.harness.attention_varlen import SHORTEST_DOCUMENT, pack_documents, pack_rows, varlen_works
 from trainer.harness.failures import ContractError
 
 ROWS, LENGTH, HEADS, WIDTH, BOS = 2, 24, 3, 8, 0
 NEEDS_CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 BACKENDS = [
     pytest.param("sdpa", "cpu"),
-    *(pytest.param(name, "cuda", marks=NEEDS_CUDA) for name in ("sdpa", "flex", "fa3")),
+    *(
+        pytest.param(name, "cuda", marks=NEEDS_CUDA)
+        for name in ("sdpa", "sdpa+cudnn", "flex", "flex+cudnn", "varlen", "varlen+cudnn", "fa3", "fa4")
+    ),
 ]
+PACKAGES = {"fa3": "flash_attn_interface", "fa4": "flash_attn"}
+HALF_ONLY = ("varlen", "fa3", "fa4")
 
 
 def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -30,29 +40,89 @@ def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Ten
 @pytest.mark.parametrize("window", [LENGTH, 5, 1])
 @pytest.mark.parametrize("documents", [False, True])
 def test_backend_equals_the_reference(backend: str, device: str, window: int, documents: bool) -> None:
-    if backend == "fa3":
-        pytest.importorskip("flash_attn_interface", reason="FlashAttention-3 is not installed")
-        if documents:
-            pytest.skip("fa3 is not offered with document masks")
+    base = backend.removesuffix(CUDNN)
+    _skip_what_is_missing(base, documents)
+    # Kernels for half precision want heads of a usual width, and longer rows to be worth a test.
+    length, width = (LENGTH, WIDTH) if base == "sdpa" else (300, 64)
+    window = length if window == LENGTH else window * (1 if base == "sdpa" else 40)
     generator = torch.Generator().manual_seed(1)
-    shape = (ROWS, LENGTH, HEADS, WIDTH)
+    shape = (ROWS, length, HEADS, width)
     q, k, v, weight = (torch.randn(shape, generator=generator) for _ in range(4))
-    tokens = torch.randint(0, 6, (ROWS, LENGTH), generator=generator)
+    tokens = torch.randint(0, length // 4, (ROWS, length), generator=generator)
     tokens[:, 0] = BOS
     ids = document_ids(tokens, BOS) if documents else None
-    wanted_inputs = [x.clone().requires_grad_() for x in (q, k, v)]
-    wanted = reference(*wanted_inputs, dense_mask(LENGTH, window, ids, torch.device("cpu")))
+    dtype = torch.bfloat16 if base in HALF_ONLY or backend != base else torch.float32
+    wanted_inputs = [x.to(dtype).float().requires_grad_() for x in (q, k, v)]
+    wanted = reference(*wanted_inputs, dense_mask(length, window, ids, torch.device("cpu")))
     (wanted * weight).sum().backward()
-    got_inputs = [x.clone().to(device).requires_grad_() for x in (q, k, v)]
+    got_inputs = [x.to(device, dtype).requires_grad_() for x in (q, k, v)]
     ids = None if ids is None else ids.to(device)
-    plan = plan_masks(backend, LENGTH, (window,), ids, torch.device(device))
+    plan = plan_masks(backend, length, (window,), ids, torch.device(device))
     got = attend(got_inputs[0], got_inputs[1], got_inputs[2], window, plan)
-    (got * weight.to(device)).sum().backward()
-    assert torch.allclose(got.cpu(), wanted, atol=1e-5)
+    (got.float() * weight.to(device)).sum().backward()
+    tolerance = 3e-5 if dtype == torch.float32 else 3e-2
+    assert torch.allclose(got.float().cpu(), wanted, atol=tolerance, rtol=tolerance)
     for ours, theirs in zip(got_inputs, wanted_inputs, strict=True):
         assert ours.grad is not None
         assert theirs.grad is not None
-        assert torch.allclose(ours.grad.cpu(), theirs.grad, atol=1e-5)
+        assert torch.allclose(ours.grad.float().cpu(), theirs.grad, atol=tolerance, rtol=tolerance)
+
+
+def _skip_what_is_missing(base: str, documents: bool) -> None:
+    if base in PACKAGES and importlib.util.find_spec(PACKAGES[base]) is None:
+        pytest.skip(f"{PACKAGES[base]} is not installed")
+    if base in PACKAGES and documents:
+        pytest.skip(f"{base} is not offered with document masks")
+    if base == "varlen" and not varlen_works():
+        pytest.skip("this torch has no varlen_attn with windows")
+
+
+@pytest.mark.parametrize("window", [1, 100, 128, 200, 1000])
+def test_block_masks_of_documents_name_every_visible_pair(window: int) -> None:
+    length = 5 * BLOCK + 17
+    generator = torch.Generator().manual_seed(window)
+    tokens = torch.randint(0, 200, (3, length), generator=generator)
+    tokens[1] = 1  # one document
+    ids = document_ids(tokens, BOS)
+    partial, full = visible_blocks(length, window, ids)
+    mask = dense_mask(length, window, ids, torch.device("cpu"))[:, 0]
+    count = partial.size(1)
+    for row in range(3):
+        for i in range(count):
+            for j in range(count):
+                square = mask[row, i * BLOCK : (i + 1) * BLOCK, j * BLOCK : (j + 1) * BLOCK]
+                assert not (partial[row, i, j] and full[row, i, j])
+                assert bool(square.all()) or not full[row, i, j]
+                assert not square.any() or bool(partial[row, i, j] or full[row, i, j])
+    assert full.any() == (window >= 2 * BLOCK - 1)
+    seen = int((partial | full).sum())
+    assert seen < 3 * count * (count + 1) // 2 or window >= length
+
+
+def test_packed_bounds_are_the_documents_of_all_rows() -> None:
+    tokens = torch.ones((2, 3 * SHORTEST_DOCUMENT), dtype=torch.int64)
+    tokens[0, [0, 40]] = BOS
+    tokens[1, [0, 5, 70]] = BOS
+    total = tokens.numel()
+    packing = pack_documents(document_ids(tokens, BOS))
+    assert packing.bounds.tolist() == [0, 40, 96, 101, 166, total, total]
+    assert packing.bounds.dtype == torch.int32
+    assert packing.longest == 3 * SHORTEST_DOCUMENT
+    assert packing.sound is not None
+    assert float(packing.sound) == 1.0
+    assert pack_rows(2, 7, torch.device("cpu")).bounds.tolist() == [0, 7, 14]
+
+
+def test_too_many_documents_are_never_another_mask() -> None:
+    ids = document_ids(torch.zeros((1, 3 * SHORTEST_DOCUMENT), dtype=torch.int64), BOS)
+    packing = pack_documents(ids)
+    assert packing.sound is not None
+    assert bool(torch.isnan(packing.sound))
+    with torch.no_grad():
+        exact = pack_documents(ids)
+    assert exact.bounds.tolist() == list(range(3 * SHORTEST_DOCUMENT + 1))
+    assert exact.sound is not None
+    assert float(exact.sound) == 1.0
 
 
 def test_the_mask_is_what_its_docstring_says() -> None:
@@ -85,5 +155,8 @@ def test_a_backend_that_cannot_is_refused_and_auto_always_answers() -> None:
         choose_backend("flex", "cpu", False)
     with pytest.raises(ContractError, match="document mask"):
         choose_backend("fa3", "cuda", True)
+    with pytest.raises(ContractError, match="fa4 has no document mask"):
+        choose_backend("fa4+cudnn", "cuda", True)
     with pytest.raises(ContractError, match="one of"):
         choose_backend("magic", "cpu", False)
+    assert choose_backend("varlen+cudnn", "cuda", True) == "varlen+cudnn"

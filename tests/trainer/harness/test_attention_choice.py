@@ -1,0 +1,95 @@
+"""The timed choice of a backend: the fastest wins, what fails is left out, the file is read back."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.harness.attention_choice import (
+    CACHE_FILE,
+    AttentionShape,
+    Choice,
+    choice_key,
+    choose_timed,
+    fastest,
+    read_choice,
+    time_backend,
+    write_choice,
+)
+from trainer.harness.failures import ContractError
+
+SHAPE = AttentionShape(rows=2, length=64, heads=2, head_dim=8, windows=(8, 8, 64), documents=True)
+
+
+def test_the_fastest_wins_and_what_cannot_run_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    def measure(backend: str) -> float:
+        if backend == "fa3":
+            raise RuntimeError("no kernel image\nfor this device")
+        return {"flex": 0.3, "varlen": 0.2}[backend]
+
+    choice = fastest(["fa3", "flex", "varlen"], measure)
+    assert choice == Choice("varlen", "timed", {"flex": 0.3, "varlen": 0.2})
+    assert "attention fa3 cannot run here: no kernel image" in capsys.readouterr().err
+
+
+def test_with_nothing_measured_the_first_in_order_is_used() -> None:
+    def measure(_backend: str) -> float:
+        raise RuntimeError
+
+    assert fastest(["flex", "sdpa"], measure) == Choice("flex", "order", {})
+
+
+def test_choices_of_several_shapes_are_kept_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / CACHE_FILE
+    other = AttentionShape(2, 64, 2, 8, (8,))
+    first, second = (choice_key("GPU", "2.11", shape) for shape in (SHAPE, other))
+    assert first != second
+    assert read_choice(path, first) is None
+    write_choice(path, first, Choice("flex", "timed", {"flex": 0.1, "varlen": 0.2}))
+    write_choice(path, second, Choice("varlen", "timed", {"varlen": 0.2}))
+    assert read_choice(path, first) == Choice("flex", "cached", {"flex": 0.1, "varlen": 0.2})
+    assert read_choice(path, second) == Choice("varlen", "cached", {"varlen": 0.2})
+    assert read_choice(path, choice_key("GPU", "2.12", SHAPE)) is None
+    assert [entry.name for entry in path.parent.iterdir()] == [CACHE_FILE]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"KEY": 3}', '{"KEY": {"backend": "x", "seconds": {}}}'])
+def test_a_file_that_is_no_good_is_written_anew(tmp_path: Path, content: str) -> None:
+    path, key = tmp_path / CACHE_FILE, "KEY"
+    path.write_text(content)
+    assert read_choice(path, key) is None
+    write_choice(path, key, Choice("flex", "timed", {"flex": 0.1}))
+    assert read_choice(path, key) == Choice("flex", "cached", {"flex": 0.1})
+
+
+def test_a_folder_that_cannot_be_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    write_choice(tmp_path / "file" / CACHE_FILE, "KEY", Choice("flex", "timed", {"flex": 0.1}))
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_named_backend_is_not_timed_and_a_cpu_has_no_choice(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+    assert choose_timed("auto", cpu, SHAPE, tmp_path) == Choice("sdpa", "order", {})
+    assert choose_timed("sdpa", cpu, SHAPE, tmp_path) == Choice("sdpa", "asked", {})
+    with pytest.raises(ContractError, match="CUDA"):
+        choose_timed("varlen", cpu, SHAPE, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_timing_runs_forward_and_backward_of_each_layer() -> None:
+    assert time_backend("sdpa", torch.device("cpu"), SHAPE, repeats=1) > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("documents", [False, True])
+def test_a_gpu_times_once_and_reads_the_choice_afterwards(tmp_path: Path, documents: bool) -> None:
+    shape = AttentionShape(4, 512, 2, 128, (64, 512), documents)
+    first = choose_timed("auto", torch.device("cuda"), shape, tmp_path)
+    print(first)
+    assert first.how == "timed"
+    assert len(first.seconds) > 1
+    assert choose_timed("auto", torch.device("cuda"), shape, tmp_path) == Choice(
+        first.backend, "cached", first.seconds
+    )

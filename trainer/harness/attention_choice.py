@@ -1,0 +1,177 @@
+"""Which attention backend is fastest for a model's shapes here: timed once per machine, kept in a file.
+
+The file stands beside the compile cache (TORCHINDUCTOR_CACHE_DIR), so that it is shared and shipped with it;
+where that is not set, in ~/.cache/autoresearch. Where it cannot be read, the choice is timed; where it
+cannot be written, it is used for this run all the same.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from trainer.harness.attention import (
+    CUDNN,
+    attend,
+    choose_backend,
+    document_ids,
+    plan_masks,
+    working_backends,
+)
+
+CACHE_FILE = "attention_choice.json"
+REPEATS = 8
+CALLS = 3  # between two waits, so that the launch of one hides behind the work of another
+MOST_ROWS = 64  # enough to fill a device; more would only take longer
+
+
+@dataclass(frozen=True)
+class AttentionShape:
+    """What attention will see: rows B and tokens T of a forward pass, heads H, head width D, the window of
+    each layer, and whether documents are masked."""
+
+    rows: int
+    length: int
+    heads: int
+    head_dim: int
+    windows: tuple[int, ...]
+    documents: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The backend, how it was found (asked, order, timed, cached) and the seconds of all that were timed:
+    forward and backward of all layers."""
+
+    backend: str
+    how: str
+    seconds: dict[str, float]
+
+
+def choose_timed(name: str, device: torch.device, shape: AttentionShape, cache: Path | None = None) -> Choice:
+    """The backend for a shape: a named one as asked, on CUDA the fastest of those that work.
+
+    Raises ContractError like choose_backend.
+    """
+    if name != "auto" or device.type != "cuda":
+        backend = choose_backend(name, device.type, shape.documents)
+        return Choice(backend, "asked" if name != "auto" else "order", {})
+    path = cache_folder() / CACHE_FILE if cache is None else cache / CACHE_FILE
+    key = choice_key(torch.cuda.get_device_name(device), torch.__version__, shape)
+    found = read_choice(path, key)
+    if found is not None:
+        return found
+    candidates = list(_candidates(shape))
+    if len(candidates) == 1:
+        return Choice(candidates[0], "order", {})
+    choice = fastest(candidates, lambda backend: time_backend(backend, device, shape))
+    if choice.seconds:
+        write_choice(path, key, choice)
+    return choice
+
+
+def fastest(candidates: list[str], measure: Callable[[str], float]) -> Choice:
+    """The candidate of least seconds; one that raises is left out. None left: the first, unmeasured."""
+    seconds: dict[str, float] = {}
+    for backend in candidates:
+        try:
+            seconds[backend] = measure(backend)
+        except Exception as error:  # a kernel that does not run here raises whatever it likes
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            print(f"attention {backend} cannot run here: {reason[:200]}", file=sys.stderr)
+    if not seconds:
+        return Choice(candidates[0], "order", {})
+    return Choice(min(seconds, key=lambda backend: seconds[backend]), "timed", seconds)
+
+
+def time_backend(backend: str, device: torch.device, shape: AttentionShape, repeats: int = REPEATS) -> float:
+    """Seconds of attention forward and backward through all layers, masks included; the best of `repeats`.
+
+    Windows that occur in several layers are timed once and counted as often.
+    """
+    rows = min(shape.rows, MOST_ROWS)
+    size = (rows, shape.length, shape.heads, shape.head_dim)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    draw = torch.Generator(device).manual_seed(1)
+    q, k, v = (
+        torch.randn(size, generator=draw, device=device, dtype=dtype).requires_grad_() for _ in range(3)
+    )
+    tokens = torch.randint(0, 512, size[:2], generator=draw, device=device)  # documents of 512 tokens
+    documents = document_ids(tokens, 0) if shape.documents else None
+
+    def layer(window: int) -> None:
+        plan = plan_masks(backend, shape.length, (window,), documents, device)
+        out = attend(q, k, v, window, plan)
+        torch.autograd.grad(out, (q, k, v), out)
+
+    total = 0.0
+    for window in set(shape.windows):
+        best = min(_timed(layer, window, device) for _ in range(repeats + 2))
+        total += best * shape.windows.count(window)
+    return total
+
+
+def choice_key(device_name: str, torch_version: str, shape: AttentionShape) -> str:
+    """What a choice depends on."""
+    return json.dumps([device_name, torch_version, asdict(shape)], sort_keys=True)
+
+
+def cache_folder() -> Path:
+    """Where choices are kept."""
+    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")  # noqa: TID251  the sandbox says it this way
+    return Path(named) if named else Path.home() / ".cache" / "autoresearch"
+
+
+def read_choice(path: Path, key: str) -> Choice | None:
+    """The kept choice, if the file has one for the key that this machine can still run."""
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))[key]
+        backend = str(entry["backend"])
+        seconds = {str(name): float(value) for name, value in entry["seconds"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Choice(backend, "cached", seconds) if backend in seconds else None
+
+
+def write_choice(path: Path, key: str, choice: Choice) -> None:
+    """Adds a choice to the file, in one move; a folder that may not be written is no error."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        entries = kept if isinstance(kept, dict) else {}
+    except (OSError, ValueError):
+        entries = {}
+    entries[key] = {"backend": choice.backend, "seconds": choice.seconds}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            json.dump(entries, file, indent=1)
+        os.replace(file.name, path)
+    except OSError:
+        return
+
+
+def _candidates(shape: AttentionShape) -> Iterator[str]:
+    """Backends to time; dense masks only where nothing else works, cuDNN where a layer is full."""
+    usable = [name for name in working_backends(shape.documents) if name != "sdpa"] or ["sdpa"]
+    has_full = not shape.documents and max(shape.windows) >= shape.length - 1
+    for name in usable:
+        yield name
+        if has_full:
+            yield name + CUDNN
+
+
+def _timed(layer: Callable[[int], None], window: int, device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    for _ in range(CALLS):
+        layer(window)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - began) / CALLS
