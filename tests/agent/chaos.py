@@ -66,6 +66,7 @@ class Chaos:
         self.kills: dict[str, int] = {}
         self.children: dict[str, Child] = {}
         self._first_round = asyncio.Event()
+        self._enough = asyncio.Event()
 
     async def start(self) -> None:
         folder = self.folder
@@ -91,18 +92,15 @@ class Chaos:
         """The session at its end; raises TimeoutError when it does not get there."""
         script = self.folder / "script.json"
         script.write_text(json.dumps(drafts(count)))
-        killer = asyncio.create_task(self._kill_for_ever(between))
+        killer = asyncio.create_task(self._kill_until_enough(between))
         try:
             async with asyncio.timeout(most_seconds), AgentClient(self.children["agent"].grpc) as client:
                 await first_of(self._follow(client, self._request(script, count - 1)), killer)
                 await first_of(self._first_round.wait(), killer)
                 return await first_of(self._follow(client, self._request(script, count)), killer)
         finally:
-            killer.cancel()
-            await asyncio.gather(killer, return_exceptions=True)
-            for child in self.children.values():
-                if not child.running:
-                    await child.start()
+            self._enough.set()
+            await killer
 
     def _request(self, script: Path, count: int) -> pb.StartSessionRequest:
         return pb.StartSessionRequest(
@@ -124,12 +122,15 @@ class Chaos:
                 pass
             await asyncio.sleep(0.2)
 
-    async def _kill_for_ever(self, between: tuple[float, float]) -> None:
+    async def _kill_until_enough(self, between: tuple[float, float]) -> None:
+        """Every daemon serves when this returns: what it kills it starts again before it looks at the end."""
         names = sorted(self.children)
         while True:
             self.random.shuffle(names)
             for name in names:
-                await asyncio.sleep(self.random.uniform(*between))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._enough.wait(), self.random.uniform(*between))
+                    return
                 self.kills[name] = self.kills.get(name, 0) + 1
                 await self.children[name].kill()
                 await asyncio.sleep(self.random.uniform(0.0, 0.3))
