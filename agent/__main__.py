@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -19,47 +18,28 @@ from agent.session.session import Peers
 from agent.session.sessions import Sessions
 from agent.settings import AgentSettings, read_keys
 from services.addresses import parse_address
-from services.call_observer import CallObserver
+from services.daemon import Servers, run_daemon
 from services.entropy_client import EntropyClient
-from services.http_server import HttpServer
-from services.lifecycle import announce, wait_for_end
-from services.logs import configure_logs
 from services.memory_client import MemoryClient
-from services.rpc_server import GrpcServer
-from services.settings import load_settings, run_main
+from services.settings import run_main
 from services.trainer_client import TrainerClient
 
 
 async def serve(settings: AgentSettings) -> None:
     """Serves until a signal comes; running sessions are stopped and resume at their next start."""
-    registry, security = CollectorRegistry(), settings.security()
+    registry, application = CollectorRegistry(), web.Application()
     async with AsyncExitStack() as stack:
         peers = await open_peers(settings, stack)
-        server = GrpcServer(
-            parse_address(settings.listen, name="--listen"),
-            security=security,
-            observer=CallObserver(registry),
-            with_reflection=settings.reflection,
-            drain_seconds=min(settings.drain_seconds, 2.0),
-        )
-        sessions = Sessions(peers, read_keys(), address=lambda: str(server.address))
+        servers = Servers(settings, application, registry, drain_seconds=min(settings.drain_seconds, 2.0))
+        sessions = Sessions(peers, read_keys(), address=lambda: str(servers.grpc.address))
         stack.callback(sessions.close_ledgers)
         registry.register(SessionCollector(sessions))
         servicer = AgentServicer(sessions)
-        server.add(rpc.add_AgentServiceServicer_to_server, servicer, SERVICE_NAME)
-        application = web.Application()
+        servers.add(rpc.add_AgentServiceServicer_to_server, servicer, SERVICE_NAME)
         add_dashboard_routes(application, servicer)
-        http = HttpServer(
-            parse_address(settings.http_listen, name="--http-listen"),
-            application,
-            security=security,
-            registry=registry,
-        )
-        await stack.enter_async_context(http)
-        await stack.enter_async_context(server)
-        stack.push_async_callback(sessions.close)  # before the server: watches end with their sessions
-        announce("agentd", {"grpc": str(server.address), "http": str(http.address)})
-        await wait_for_end(with_parent=settings.exit_with_parent)
+        await stack.enter_async_context(servers)
+        stack.push_async_callback(sessions.close)  # before the servers: watches end with their sessions
+        await servers.serve_until_end()
 
 
 async def open_peers(settings: AgentSettings, stack: AsyncExitStack) -> Peers:
@@ -94,10 +74,7 @@ async def open_peers(settings: AgentSettings, stack: AsyncExitStack) -> Peers:
 
 
 def run(arguments: Sequence[str]) -> int:
-    settings = load_settings(AgentSettings, arguments)
-    configure_logs("agentd", settings.log_level)
-    asyncio.run(serve(settings))
-    return 0
+    return run_daemon(AgentSettings, arguments, serve)
 
 
 def main() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 
-from services.logs import configure_logs
-from services.settings import load_settings, run_main
+from services.daemon import run_daemon
+from services.settings import run_main
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -28,10 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     from entropyd.daemon import serve
     from entropyd.settings import EntropydSettings
 
-    settings = load_settings(EntropydSettings, arguments)
-    configure_logs("entropyd", settings.log_level)
-    asyncio.run(serve(settings))
-    return 0
+    return run_daemon(EntropydSettings, arguments, serve)
 
 
 def main() -> None:

@@ -31,11 +31,7 @@ from entropyd.sources import source_opener
 from entropyd.state_store import StateStore
 from entropyd.station import Station
 from entropyd.status import Identity, StatusCollector, installed_version
-from services.addresses import parse_address
-from services.call_observer import CallObserver
-from services.http_server import HttpServer
-from services.lifecycle import announce, wait_for_end
-from services.rpc_server import GrpcServer
+from services.daemon import Servers
 
 log = logging.getLogger(__name__)
 
@@ -78,29 +74,19 @@ async def serve(settings: EntropydSettings) -> None:
         api = SdrRandomApi(office, identity, policy=Policy(settings.http_policy))
         registry = CollectorRegistry()
         registry.register(StatusCollector(dispenser, station.alarms))
-        http = HttpServer(
-            parse_address(settings.http_listen, name="--http-listen"),
+        servers = Servers(
+            settings,
             api.application(),
-            security=settings.security(),
-            registry=registry,
+            registry,
             http_open=settings.http_open,
             is_open_path=is_compatible_path,
             health=lambda: {"status": "ok", "source_health": dispenser.health.current.state.value},
         )
-        grpc = GrpcServer(
-            parse_address(settings.listen, name="--listen"),
-            security=settings.security(),
-            observer=CallObserver(registry),
-            with_reflection=settings.reflection,
-            drain_seconds=settings.drain_seconds,
-        )
-        grpc.add(add_EntropyServiceServicer_to_server, servicer, SERVICE_NAME)
-        await stack.enter_async_context(http)
-        await stack.enter_async_context(grpc)
+        servers.add(add_EntropyServiceServicer_to_server, servicer, SERVICE_NAME)
+        await stack.enter_async_context(servers)
         stack.callback(dispenser.health.close)  # ends watches, which would hold up the drain
         stack.push_async_callback(end_task, asyncio.create_task(station.run()))
-        announce("entropyd", {"grpc": str(grpc.address), "http": str(http.address)})
-        await wait_for_end(with_parent=settings.exit_with_parent)
+        await servers.serve_until_end()
 
 
 async def end_task(task: asyncio.Task[None]) -> None:

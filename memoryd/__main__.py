@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Sequence
@@ -10,10 +9,9 @@ from collections.abc import Sequence
 from memoryd.daemon import Daemon
 from memoryd.settings import MemorydSettings, with_ferricula_ports
 from memoryd.verbs import find_verb
+from services.daemon import run_daemon
 from services.errors import ConfigurationError, ServiceError
-from services.lifecycle import announce
-from services.logs import configure_logs
-from services.settings import load_settings, run_main
+from services.settings import run_main
 
 SWITCH_SECONDS = 0.001  # a dream plans in a thread: requests must not wait 5 ms for every turn
 log = logging.getLogger("memoryd")
@@ -21,11 +19,9 @@ log = logging.getLogger("memoryd")
 
 async def serve(settings: MemorydSettings) -> int:
     """Runs the daemon until it is told to end; 1 when the store failed under it."""
-    async with Daemon(settings) as daemon:
-        addresses = {"grpc": str(daemon.grpc_address), "http": str(daemon.http_address)}
-        if daemon.mcp_address is not None:
-            addresses["mcp"] = f"http://{daemon.mcp_address}/mcp"
-        announce("memoryd", addresses)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    async with Daemon(with_ferricula_ports(settings)) as daemon:
+        daemon.announce()
         failure = await daemon.wait()
         if failure is not None:
             log.error("the store failed: %s", failure)
@@ -39,10 +35,7 @@ def run(arguments: Sequence[str]) -> int:
         verb = find_verb(arguments)
         if verb is not None:
             return verb(arguments[1:])
-        settings = with_ferricula_ports(load_settings(MemorydSettings, arguments))
-        configure_logs("memoryd", settings.log_level)
-        sys.setswitchinterval(SWITCH_SECONDS)
-        return asyncio.run(serve(settings))
+        return run_daemon(MemorydSettings, arguments, serve)
     except ConfigurationError:
         raise
     except ServiceError as error:

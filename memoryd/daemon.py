@@ -22,11 +22,9 @@ from memoryd.settings import MemorydSettings
 from memoryd.sqlite.sentinel import Sentinel
 from memoryd.store_metrics import StoreCollector
 from services.addresses import Address, parse_address
-from services.call_observer import CallObserver
+from services.daemon import Servers
 from services.errors import ServiceError
-from services.http_server import HttpServer
 from services.lifecycle import wait_for_end
-from services.rpc_server import GrpcServer
 
 
 class Daemon(AbstractAsyncContextManager["Daemon"]):
@@ -52,6 +50,11 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
 
+    def announce(self) -> None:
+        """Prints where it serves, for whoever started the daemon."""
+        further = {} if self.mcp_address is None else {"mcp": f"http://{self.mcp_address}/mcp"}
+        self._servers.announce(**further)
+
     async def wait(self) -> ServiceError | None:
         """Returns None when a signal came (or the parent ended), the error when the store failed."""
         end = asyncio.create_task(wait_for_end(with_parent=self._settings.exit_with_parent))
@@ -67,7 +70,6 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
 
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
-        security = settings.security()
         sentinel = Sentinel.of(settings.backend, settings.sentinel)
         sentinel.check_before_opening(accept_empty=settings.accept_empty_store)
         backend = await open_backend(settings.backend, read_only=settings.read_only)
@@ -81,22 +83,13 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
         self.engine.store.on_first_memory = sentinel.note
         registry = CollectorRegistry()
         registry.register(StoreCollector(self.engine))
-        http = self._http_server(feed, registry)
-        server = GrpcServer(
-            parse_address(settings.listen, name="--listen"),
-            security=security,
-            observer=CallObserver(registry),
-            with_reflection=settings.reflection,
-            drain_seconds=settings.drain_seconds,
-        )
-        server.add(add_MemoryServiceServicer_to_server, MemoryServicer(self.engine, feed), SERVICE_NAME)
-        await stack.enter_async_context(http)
-        await stack.enter_async_context(server)
+        self._servers = self._set_up_servers(feed, registry)
+        await stack.enter_async_context(self._servers)
         stack.callback(self.engine.store.end_watches)
         if settings.clock_tick_seconds > 0:
             clock = asyncio.create_task(self.engine.clock.run())
             stack.callback(clock.cancel)
-        self.grpc_address, self.http_address = server.address, http.address
+        self.grpc_address, self.http_address = self._servers.grpc.address, self._servers.http.address
         if settings.mcp_listen:
             await self._start_mcp()
 
@@ -116,17 +109,13 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
         served = await self._stack.enter_async_context(McpHttpServer(address, server, security=security))
         self.mcp_address = served.address
 
-    def _http_server(self, feed: EntropyFeed, registry: CollectorRegistry) -> HttpServer:
+    def _set_up_servers(self, feed: EntropyFeed, registry: CollectorRegistry) -> Servers:
         settings = self._settings
         application = web.Application(client_max_size=BODY_LIMIT)
-        server = HttpServer(
-            parse_address(settings.http_listen, name="--http-listen"),
-            application,
-            security=settings.security(),
-            registry=registry,
-            http_open=settings.http_open,
-            is_open_path=is_ferricula_path,
+        servers = Servers(
+            settings, application, registry, http_open=settings.http_open, is_open_path=is_ferricula_path
         )
+        servers.add(add_MemoryServiceServicer_to_server, MemoryServicer(self.engine, feed), SERVICE_NAME)
         FerriculaApi(
             self.engine,
             feed,
@@ -134,4 +123,4 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
             allowed_origins=settings.allow_origin,
             any_origin=settings.http_open,
         ).attach(application)
-        return server
+        return servers

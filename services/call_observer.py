@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from services import logs
+
 
 class CallObserver:
-    """Prometheus series of one server; names follow the gRPC ecosystem's."""
+    """Prometheus series of one server; names follow the gRPC ecosystem's.
+
+    Each count carries the trace id of its last call as an exemplar, which the OpenMetrics format shows.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._handled = Counter(
@@ -20,12 +25,16 @@ class CallObserver:
         )
 
     def unary_done(self, method: str, code: str, seconds: float) -> None:
-        self._handled.labels(method, code).inc()
-        self._seconds.labels(method).observe(seconds)
+        self._handled.labels(method, code).inc(exemplar=_exemplar())
+        self._seconds.labels(method).observe(seconds, exemplar=_exemplar())
 
     def stream_opened(self, method: str) -> None:
         self._open.labels(method).inc()
 
     def stream_done(self, method: str, code: str) -> None:
         self._open.labels(method).dec()
-        self._handled.labels(method, code).inc()
+        self._handled.labels(method, code).inc(exemplar=_exemplar())
+
+
+def _exemplar() -> dict[str, str]:
+    return {"trace_id": logs.trace_id.get()}

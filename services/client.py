@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 
-from services import logs
+from services import logs, tracing
 from services.channels import open_channel
 from services.rpc_errors import from_rpc_error
 from services.rpc_interceptor import TRACE_KEY
@@ -47,15 +47,21 @@ class ServiceClient(AbstractAsyncContextManager["ServiceClient"]):
         wait_for_ready: bool = False,
     ) -> ResponseT:
         """One unary call. Raises the ServiceError that the daemon raised, or Unavailable/DeadlineExceeded."""
+        span, code = tracing.begin_call(_method_name(request)), "CANCELLED"
         try:
-            return await method(
+            answer = await method(
                 request,
                 timeout=self._timeout if timeout is None else timeout,
-                metadata=self._metadata(),
+                metadata=self._metadata(span),
                 wait_for_ready=wait_for_ready,
             )
+            code = "OK"
+            return answer
         except grpc.aio.AioRpcError as error:
+            code = error.code().name
             raise from_rpc_error(error) from error
+        finally:
+            span.end(code)
 
     async def _stream(
         self,
@@ -65,17 +71,33 @@ class ServiceClient(AbstractAsyncContextManager["ServiceClient"]):
         timeout: float,
     ) -> AsyncIterator[ResponseT]:
         """One server stream, cancelled when the consumer leaves. Raises as `_call`."""
-        call = method(request, timeout=timeout, metadata=self._metadata())
+        span, code = tracing.begin_call(_method_name(request)), "CANCELLED"
+        call = method(request, timeout=timeout, metadata=self._metadata(span))
         try:
             async for response in call:
                 yield response
+            code = "OK"
         except grpc.aio.AioRpcError as error:
+            code = error.code().name
             raise from_rpc_error(error) from error
         finally:
             call.cancel()
+            span.end(code)
 
-    def _metadata(self) -> grpc.aio.Metadata:
-        metadata = grpc.aio.Metadata((TRACE_KEY, logs.trace_id.get() or uuid.uuid4().hex))
+    def _metadata(self, span: tracing.Span) -> grpc.aio.Metadata:
+        parent = span.parent_header
+        # 00-<32 digits of the trace>-<16 of the span>-<flags>
+        trace = logs.trace_id.get() or (parent.split("-")[1] if parent else uuid.uuid4().hex)
+        metadata = grpc.aio.Metadata((TRACE_KEY, trace))
+        if parent:
+            metadata.add(tracing.PARENT_KEY, parent)
         if self._token is not None:
             metadata.add("authorization", f"Bearer {self._token}")
         return metadata
+
+
+def _method_name(request: Any) -> str:
+    """`package.Service/Method` of the request message; each of our files has one service."""
+    descriptor = request.DESCRIPTOR
+    [service] = descriptor.file.services_by_name.values()
+    return f"{service.full_name}/{descriptor.name.removesuffix('Request')}"

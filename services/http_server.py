@@ -10,7 +10,8 @@ from typing import Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from services.addresses import Address
 from services.errors import ConfigurationError
@@ -74,8 +75,9 @@ class HttpServer(AbstractAsyncContextManager["HttpServer"]):
         return self._security.accepts(request.headers.get("Authorization"))
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        body = generate_latest(self._registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        # Whoever asks for OpenMetrics gets exemplars, which carry trace ids.
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response(self._health())

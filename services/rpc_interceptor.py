@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from services import errors, logs
+from services import errors, logs, tracing
 from services.call_observer import CallObserver
 from services.rpc_errors import status_code, to_status
 from services.security import ServerSecurity
@@ -46,24 +46,26 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         given = {str(key): value for key, value in handler_call_details.invocation_metadata or ()}
         allowed = self._security.accepts(_text(given.get("authorization")))
         trace = _text(given.get(TRACE_KEY)) or uuid.uuid4().hex
+        parent = _text(given.get(tracing.PARENT_KEY)) or ""
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
-                self._wrap_unary(handler.unary_unary, method, allowed, trace),
+                self._wrap_unary(handler.unary_unary, method, allowed, trace, parent),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
-                self._wrap_stream(handler.unary_stream, method, allowed, trace),
+                self._wrap_stream(handler.unary_stream, method, allowed, trace, parent),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
         return handler if allowed else _refusing_handler()
 
-    def _wrap_unary(self, behaviour: Any, method: str, allowed: bool, trace: str) -> Any:
+    def _wrap_unary(self, behaviour: Any, method: str, allowed: bool, trace: str, parent: str) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             logs.trace_id.set(trace[:64])
             started, code = time.monotonic(), "OK"
+            span = tracing.begin_answer(method, parent)
             try:
                 if not allowed:
                     raise _refusal()
@@ -73,13 +75,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await _abort(error, context, method)
             finally:
                 self._observer.unary_done(method, code, time.monotonic() - started)
+                span.end(code)
 
         return call
 
-    def _wrap_stream(self, behaviour: Any, method: str, allowed: bool, trace: str) -> Any:
+    def _wrap_stream(self, behaviour: Any, method: str, allowed: bool, trace: str, parent: str) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             logs.trace_id.set(trace[:64])
             code = "OK"
+            span = tracing.begin_answer(method, parent)
             self._observer.stream_opened(method)
             try:
                 if not allowed:
@@ -91,6 +95,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await _abort(error, context, method)
             finally:
                 self._observer.stream_done(method, code)
+                span.end(code)
 
         return call
 

@@ -23,6 +23,7 @@ from agent.session.limits import (
 from agent.session.recording import Recorder
 from agent.session.trial import Trials
 from agent.verdict import Verdict
+from services import tracing
 from services.errors import DeadlineExceededError, InvalidArgumentError
 
 # Without a cap on experiments, so many slots in a row that came to nothing end the session.
@@ -52,12 +53,13 @@ class Research:
             await self.proposer.learn(trial)
         empty_slots = 0
         while True:
-            proposal = self.ledger.proposals.unfinished(self.session_id) or await self.next_proposal()
-            if proposal is None:
-                return StopReason.PROPOSER_DONE, "the proposer has nothing more to try"
-            proposal = await self.trials.judge(await self.open_worktree(proposal))
-            proposal = await self.recorder.record(proposal)
-            await self.proposer.learn(as_trial(proposal))
+            with tracing.span("proposal", new_trace=True, session=self.session_id):
+                proposal = self.ledger.proposals.unfinished(self.session_id) or await self.next_proposal()
+                if proposal is None:
+                    return StopReason.PROPOSER_DONE, "the proposer has nothing more to try"
+                proposal = await self.trials.judge(await self.open_worktree(proposal))
+                proposal = await self.recorder.record(proposal)
+                await self.proposer.learn(as_trial(proposal))
             empty_slots = empty_slots + 1 if proposal.verdict is Verdict.REFUSED else 0
             self.refuse_empty_night(empty_slots)
 

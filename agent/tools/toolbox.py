@@ -19,6 +19,7 @@ from agent.tools.editing import edit_code, set_hyperparams
 from agent.tools.reading import get_config, get_history, read_code
 from agent.tools.remembering import recall, remember
 from agent.tools.running import discard, keep, run_experiment
+from services import tracing
 from services.errors import InvalidArgumentError, NotFoundError, ServiceError
 
 Function = Callable[..., Awaitable[Mapping[str, object]]]
@@ -108,7 +109,8 @@ def read_arguments(tool: Tool, arguments: Mapping[str, object]) -> dict[str, Any
 async def call_tool(bench: Bench, tool: Tool, arguments: Mapping[str, Any]) -> ToolAnswer:
     """Runs a tool with checked arguments. What the tool raises of our errors is its answer."""
     try:
-        return answer(await tool.function(bench, **arguments))
+        with tracing.span(f"tool {tool.name}"):
+            return answer(await tool.function(bench, **arguments))
     except ServiceError as error:
         return failure(error.reason, error.message)
 
