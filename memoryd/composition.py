@@ -16,7 +16,10 @@ def engine_settings(settings: MemorydSettings) -> EngineSettings:
         resonance=Resonance(settings.resonance),
         agent_name=settings.name,
         dream=DreamSettings(
-            settings.edge_anchor_count, settings.edge_explorer_count, settings.edge_max_per_dream
+            settings.edge_anchor_count,
+            settings.edge_explorer_count,
+            settings.edge_max_per_dream,
+            settings.fade_archived,
         ),
         tick_seconds=settings.clock_tick_seconds,
         threshold_bytes=settings.dream_threshold_bytes,

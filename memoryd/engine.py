@@ -95,7 +95,7 @@ async def open_engine(
         if not store.can(Capability.VECTORS):
             await _make_vectors(store, embedder)
     recalling = Recalling(store, embedder)
-    dreaming = Dreaming(store, recalling, settings=settings.dream)
+    dreaming = Dreaming(store, recalling, embedder, settings=settings.dream)
     await recalling.load()
     try:
         await dreaming.load()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from memoryd.memory import Batch, Edge, EdgeKind, Memory, RecordUpdate
+from memoryd.memory import Batch, Edge, EdgeKind, Memory, RecordUpdate, State
 from memoryd.remembering import not_found
 from memoryd.store import Store
 from services.errors import InvalidArgumentError
@@ -39,7 +39,7 @@ class Linking:
         """Sets or clears the mark; None toggles it. Raises NotFoundError."""
         await self._store.settled([memory_id])
         memory = self._store.mirror.get(memory_id)
-        if memory is None:
+        if memory is None or memory.record.state is State.PRUNED:
             raise not_found(memory_id)
         wanted = not memory.record.keystone if keystone is None else keystone
         if wanted == memory.record.keystone:

@@ -16,11 +16,15 @@ TEXT_LIMIT_BYTES = 1024 * 1024
 
 
 class State(StrEnum):
-    """How far a memory has faded: Active -> Forgiven -> Archived, one way."""
+    """How far a memory has faded: Active -> Forgiven -> Archived -> Pruned, one way.
+
+    Of a pruned memory only the row counts: to ferricula's clients its record is gone.
+    """
 
     ACTIVE = "Active"
     FORGIVEN = "Forgiven"
     ARCHIVED = "Archived"
+    PRUNED = "Pruned"
 
 
 class EdgeKind(StrEnum):

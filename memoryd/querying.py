@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from memoryd.dreams.resonance import Resonance, passes
 from memoryd.embedding.embedder import Embedder
-from memoryd.memory import Memory, Record
+from memoryd.memory import Memory, Record, State
 from memoryd.query_language.evaluate import Selection, evaluate
 from memoryd.query_language.language import Plan, arrange_rows, freeform_plan, plan
 from memoryd.query_language.parser import parse
@@ -83,7 +83,10 @@ class Querying:
         """Answers POST /query: read-only, no gates, embed() unavailable."""
         # ORDER BY and LIMIT follow ferricula's own rules for this route, after the rows are found.
         selection = evaluate(Query(parse(sql).body), _View(self._store), {})
-        return arrange_rows(sql, self._known(sorted(selection.ids)), _sort_value)
+        found = self._known(sorted(selection.ids))
+        if State.PRUNED.value not in sql:  # rows without a record show only where they are asked for
+            found = [memory for memory in found if memory.record.state is not State.PRUNED]
+        return arrange_rows(sql, found, _sort_value)
 
     async def _freeform(self, planned: Plan, limit: int) -> Answer:
         text = planned.freeform or ""

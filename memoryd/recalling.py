@@ -10,7 +10,7 @@ import numpy as np
 from memoryd.dreams.dynamics import recalled
 from memoryd.dreams.resonance import HEAT_PER_RECALL, Mood
 from memoryd.embedding.embedder import Embedder
-from memoryd.memory import Batch, Memory, RecordUpdate
+from memoryd.memory import Batch, Memory, RecordUpdate, State
 from memoryd.remembering import check_vector
 from memoryd.requests import Hit, Recalled, RecallQuery
 from memoryd.retrieval.bm25 import Calibration, probability
@@ -100,6 +100,7 @@ class Recalling:
             RecordUpdate(memory.memory_id, recalled(current.record, int(now)))
             for memory in memories
             if (current := mirror.get(memory.memory_id)) is not None
+            and current.record.state is not State.PRUNED
         )
         if not updates:
             return list(memories)

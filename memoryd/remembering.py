@@ -11,7 +11,17 @@ from collections.abc import AsyncIterator, Sequence
 
 from memoryd.embedding.embedder import Embedder
 from memoryd.finishing import finish
-from memoryd.memory import ID_LIMIT, TEXT_LIMIT_BYTES, Batch, Memory, Record, Row, clamp_alpha, pack_vector
+from memoryd.memory import (
+    ID_LIMIT,
+    TEXT_LIMIT_BYTES,
+    Batch,
+    Memory,
+    Record,
+    Row,
+    State,
+    clamp_alpha,
+    pack_vector,
+)
 from memoryd.mirror import plain_text
 from memoryd.requests import NewMemory, Remembered
 from memoryd.retrieval.tokens import tokenize
@@ -110,6 +120,8 @@ class Remembering:
         stored = self._store.mirror.get(twin)
         if stored is None or plain_text(stored.row.text) != plain_text(new.text):
             return False
+        if stored.record.state is State.PRUNED:
+            return False  # what was forgotten to the end is learnt anew
         return all(
             stored.row.tags.get(name) == value
             for name, value in new.tags.items()

@@ -58,6 +58,8 @@ class MemorydSettings(DaemonSettings):
     """Explorers of the dream's semantic discovery."""
     edge_max_per_dream: int = 12
     """Edges that one dream may discover."""
+    fade_archived: bool = False
+    """Let archived memories fade on in every dream, so that their records are pruned in the end."""
     http_open: bool = False
     """Show ferricula's routes to clients of other machines that have no credentials."""
     allow_origin: list[str] = Field(default_factory=list)

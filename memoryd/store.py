@@ -90,15 +90,18 @@ class Store:
         while waiting := {self._replacing[found] for found in wanted if found in self._replacing}:
             await asyncio.wait(waiting)
 
+    def event(self, kind: str, ids: tuple[int, ...] = (), detail: str = "") -> Event:
+        """The next event; it must be committed before anything else waits or commits."""
+        self._sequence += 1
+        return Event(self._sequence, int(self.now() * 1000), kind, ids, detail[:500])
+
     async def commit(self, batch: Batch, kind: str = "", ids: tuple[int, ...] = (), detail: str = "") -> None:
         """Makes a batch durable, then visible, and tells the watchers; goes on when the caller is cancelled.
 
         Raises the backend's errors.
         """
         if kind:
-            self._sequence += 1
-            event = Event(self._sequence, int(self.now() * 1000), kind, ids, detail[:500])
-            batch = replace(batch, events=(*batch.events, event))
+            batch = replace(batch, events=(*batch.events, self.event(kind, ids, detail)))
         self.show_updates(batch.updates)
         replaced = (*batch.deletes, *(memory.memory_id for memory in batch.puts))
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

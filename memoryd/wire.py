@@ -16,6 +16,7 @@ STATES = {
     pb.MEMORY_STATE_ACTIVE: State.ACTIVE,
     pb.MEMORY_STATE_FORGIVEN: State.FORGIVEN,
     pb.MEMORY_STATE_ARCHIVED: State.ARCHIVED,
+    pb.MEMORY_STATE_PRUNED: State.PRUNED,
 }
 STATE_NUMBERS = {state: number for number, state in STATES.items()}
 KINDS = {
@@ -57,7 +58,7 @@ def read_states(numbers: Iterable[pb.MemoryState.ValueType]) -> frozenset[State]
     for number in numbers:
         if number not in STATES:
             raise InvalidArgumentError(
-                f"states: {number} is no state; use ACTIVE, FORGIVEN or ARCHIVED",
+                f"states: {number} is no state; use ACTIVE, FORGIVEN, ARCHIVED or PRUNED",
                 field="states",
                 reason="UNSPECIFIED_ENUM",
             )
@@ -119,7 +120,7 @@ def report_message(report: DreamReport, text: str) -> pb.DreamReport:
         forgiven_ids=report.forgiven_ids,
         consolidated_ids=report.consolidated_ids,
         archived_count=report.archived,
-        pruned_count=report.pruned,
+        pruned_count=len(report.pruned_ids),
         ghost_echo_count=report.ghost_echoes,
         keystones_reviewed=report.keystones_reviewed,
         keystones_promoted=report.keystones_promoted,

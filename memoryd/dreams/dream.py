@@ -1,7 +1,7 @@
 """One dream: a pure function of the store, an intensity, seed bytes and the time.
 
 Iterates by ascending id, never absorbs or forgives a keystone, bounds the size of a group, and never
-removes a text (ferricula's pruning can not be reached there either). Order of the phases as in ferricula 0.9.
+removes a text. Order of the phases as in ferricula 0.9.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from memoryd.dreams.dynamics import (
     is_below_gate,
     staleness,
 )
+from memoryd.dreams.links import Links
 from memoryd.dreams.plan import Draft, DreamPlan, DreamReport
+from memoryd.dreams.pruning import fade_archived, prune
 from memoryd.dreams.resonance import awake_at
 from memoryd.dreams.skg import Skg
 from memoryd.graph import Graph
@@ -30,11 +32,12 @@ DISCOVERY_FROM, DISCOVERY_BELOW = 0.70, 0.85
 
 @dataclass(frozen=True)
 class DreamSettings:
-    """Bounds of the semantic discovery."""
+    """Bounds of the semantic discovery, and whether archived memories fade on until they are pruned."""
 
     anchors: int = 10
     explorers: int = 30
     edges_per_dream: int = 12
+    fade_archived: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class DreamInput:
 
     `records` by ascending id; `similar` gives for an id the larger ids whose cosine is at least 0.85,
     ascending; `cosine` gives the cosine of two ids or None; `terms` holds the members of the terms around
-    the keystones, empty where there are none.
+    the keystones, empty where there are none; `echoes` gives for each id that may be pruned now what its
+    vector still tells, None for nothing.
     """
 
     records: Mapping[int, Record]
@@ -57,6 +61,7 @@ class DreamInput:
     seed_source: str
     now: int
     settings: DreamSettings = field(default_factory=DreamSettings)
+    echoes: Mapping[int, str | None] = field(default_factory=dict)
 
 
 def plan_dream(given: DreamInput) -> DreamPlan:
@@ -69,8 +74,15 @@ def plan_dream(given: DreamInput) -> DreamPlan:
     ]
     halo = _halo(draft, graph, keystones)
     decayed = _decay(draft, given.intensity, given.seed)
+    if given.settings.fade_archived:
+        archives = [
+            memory_id
+            for memory_id, record in given.records.items()
+            if record.state is State.ARCHIVED and not record.keystone
+        ]
+        fade_archived(draft, select(archives, given.intensity, given.seed))
     forgiven = _forgive(draft)
-    links = _Links(graph)
+    links = Links(graph)
     consolidated, absorbed_edges = _consolidate(draft, links, given.similar)
     discovered = _discover(draft, links, given) if "Intuition" in awake else 0
     skg, skg_report = given.skg.observed(given.terms)
@@ -84,6 +96,7 @@ def plan_dream(given: DreamInput) -> DreamPlan:
         if not record.keystone and staleness(record, given.now) > ARCHIVED_AFTER:
             draft.set_state(memory_id, State.ARCHIVED)
             archived += 1
+    pruned, ghost_echoes = prune(draft, links, given.echoes)
     report = DreamReport(
         intensity=given.intensity,
         seed=given.seed,
@@ -94,6 +107,8 @@ def plan_dream(given: DreamInput) -> DreamPlan:
         consolidated_ids=tuple(consolidated),
         halo_touched=halo,
         archived=archived,
+        pruned_ids=tuple(pruned),
+        ghost_echoes=ghost_echoes,
         keystones_reviewed=len(keystones),
         keystones_promoted=promoted,
         edges_created=absorbed_edges + discovered,
@@ -101,28 +116,6 @@ def plan_dream(given: DreamInput) -> DreamPlan:
         skg=skg_report,
     )
     return DreamPlan(draft.changes(), links.removed(), links.added(), skg, report)
-
-
-class _Links:
-    """The graph as it changes during the plan, and what has changed."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self._touched: dict[tuple[int, int], Edge | None] = {}
-
-    def connect(self, edge: Edge) -> None:
-        self.graph.connect(edge)
-        self._touched[edge.pair] = edge
-
-    def remove_node(self, memory_id: int) -> None:
-        for pair in self.graph.remove_node(memory_id):
-            self._touched[pair] = None
-
-    def removed(self) -> tuple[tuple[int, int], ...]:
-        return tuple(sorted(pair for pair, edge in self._touched.items() if edge is None))
-
-    def added(self) -> tuple[Edge, ...]:
-        return tuple(edge for _, edge in sorted(self._touched.items()) if edge is not None)
 
 
 def _halo(draft: Draft, graph: Graph, keystones: list[int]) -> int:
@@ -169,9 +162,7 @@ def _forgive(draft: Draft) -> list[int]:
     return forgiven
 
 
-def _consolidate(
-    draft: Draft, links: _Links, similar: Mapping[int, tuple[int, ...]]
-) -> tuple[list[int], int]:
+def _consolidate(draft: Draft, links: Links, similar: Mapping[int, tuple[int, ...]]) -> tuple[list[int], int]:
     assigned: set[int] = set()
     consolidated: list[int] = []
     edges = 0
@@ -201,7 +192,7 @@ def _consolidate(
     return consolidated, edges
 
 
-def _absorb(draft: Draft, links: _Links, survivor: int, absorbed: int) -> int:
+def _absorb(draft: Draft, links: Links, survivor: int, absorbed: int) -> int:
     created = 0
     for neighbor in links.graph.neighbors(absorbed):
         if neighbor in (survivor, absorbed):
@@ -222,7 +213,7 @@ def _fidelity(draft: Draft, memory_id: int) -> float:
     return record.fidelity if record is not None else 0.0
 
 
-def _discover(draft: Draft, links: _Links, given: DreamInput) -> int:
+def _discover(draft: Draft, links: Links, given: DreamInput) -> int:
     active = [(memory_id, record) for memory_id, record in draft.items() if record.state is State.ACTIVE]
     by_fidelity = sorted(active, key=lambda item: (-item[1].fidelity, item[0]))
     anchors = sorted(memory_id for memory_id, _ in by_fidelity[: given.settings.anchors])

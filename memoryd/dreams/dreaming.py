@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 from memoryd.backend import Capability
 from memoryd.collector import collector_at_rest
 from memoryd.dreams.dream import DreamInput, DreamSettings, plan_dream
+from memoryd.dreams.echoes import find_echoes
 from memoryd.dreams.plan import DreamPlan, DreamReport
 from memoryd.dreams.plan_log import PlanLog
+from memoryd.dreams.pruning import fading
 from memoryd.dreams.resonance import HEAT_PER_DREAM
 from memoryd.dreams.similar import SimilarPairs
 from memoryd.dreams.skg import TRACKED_TERMS, Skg
+from memoryd.embedding.embedder import Embedder
 from memoryd.finishing import finish
 from memoryd.graph import Graph
 from memoryd.http.layouts import dream_text, offer_text
@@ -41,6 +44,7 @@ class _Snapshot:
     edges: list[Edge]
     terms: Mapping[str, Set[int]]
     skg: Skg
+    echoes: Mapping[int, str | None]
     intensity: float
     seed: Seed
     now: int
@@ -51,11 +55,13 @@ class Dreaming:
         self,
         store: Store,
         recalling: Recalling,
+        embedder: Embedder,
         *,
         settings: DreamSettings | None = None,
     ) -> None:
         self._store = store
         self._recalling = recalling
+        self._embedder = embedder
         self._settings = settings or DreamSettings()
         self._log = PlanLog(store)
         self._similar = SimilarPairs()
@@ -111,10 +117,11 @@ class Dreaming:
         self, intensity: float, seed: Seed, layout: Callable[[DreamReport], str]
     ) -> DreamReport:
         await self._log.recover()  # of a dream that a full disk stopped half way
+        echoes = await self._echoes()
         terms = await self._keystone_terms()
-        mirror = self._store.mirror
+        mirror, now = self._store.mirror, self._store.seconds
         given = _Snapshot(
-            mirror.snapshot(), list(mirror.graph), terms, self.skg, intensity, seed, self._store.seconds
+            mirror.snapshot(), list(mirror.graph), terms, self.skg, echoes, intensity, seed, now
         )
 
         def work() -> tuple[DreamPlan, str]:
@@ -155,6 +162,7 @@ class Dreaming:
                 given.seed.source,
                 given.now,
                 self._settings,
+                given.echoes,
             )
         )
 
@@ -163,6 +171,13 @@ class Dreaming:
             self._store.warnings["dream"] = f"{waiting} memories wait to be compared in the next dreams"
         else:
             self._store.warnings.pop("dream", None)
+
+    async def _echoes(self) -> dict[int, str | None]:
+        """What is left of the memories that this dream may prune."""
+        mirror = self._store.mirror
+        ids = fading((memory.memory_id, memory.record) for memory in mirror.snapshot())
+        found = [memory for memory_id in ids if (memory := mirror.get(memory_id)) is not None]
+        return await find_echoes(self._embedder, found)
 
     async def _keystone_terms(self) -> dict[str, Set[int]]:
         """The twenty terms with most members among those that a keystone holds."""

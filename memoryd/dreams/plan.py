@@ -27,11 +27,14 @@ class RecordChange:
         alpha = record.decay_alpha
         for factor in self.alpha_factors:
             alpha = clamp_alpha(alpha * factor)
+        state = self.state or record.state
+        if state is State.PRUNED and record.keystone:
+            state = record.state  # it became a keystone while the dream was planned
         return replace(
             record,
             fidelity=record.fidelity * self.fidelity_factor,
             decay_alpha=alpha,
-            state=self.state or record.state,
+            state=state,
             consolidation_depth=record.consolidation_depth + self.depth,
             importance=record.importance + self.importance,
             consolidated_from=self.consolidated_from or record.consolidated_from,
@@ -80,7 +83,7 @@ class DreamReport:
     consolidated_ids: tuple[int, ...] = ()
     halo_touched: int = 0
     archived: int = 0
-    pruned: int = 0
+    pruned_ids: tuple[int, ...] = ()
     ghost_echoes: int = 0
     keystones_reviewed: int = 0
     keystones_promoted: int = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memoryd.dreams.plan import DreamPlan, RecordChange, edge_row, read_edge_row
-from memoryd.memory import Batch, RecordUpdate
+from memoryd.memory import Batch, RecordUpdate, State
 from memoryd.store import Store
 
 PIECE = 400
@@ -103,11 +103,13 @@ class PlanLog:
             memory = self._store.mirror.get(change.memory_id)
             if memory is not None:
                 updates.append(RecordUpdate(change.memory_id, change.apply(memory.record)))
+        pruned = tuple(one.memory_id for one in updates if one.record.state is State.PRUNED)
         return Batch(
             updates=tuple(updates),
             disconnects=tuple(piece.disconnects),
             connects=tuple(piece.edges),
             values=values,
+            events=(self._store.event("pruned", pruned),) if pruned else (),
         )
 
 

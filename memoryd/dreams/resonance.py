@@ -59,7 +59,12 @@ def awake_at(intensity: float) -> tuple[str, ...]:
 
 
 def passes(record: Record, mode: Resonance, mood: Mood, now: float) -> bool:
-    """Whether a memory passes the gates of the archetypes that are awake; keystones always do."""
+    """Whether a memory passes the gates of the archetypes that are awake; keystones always do.
+
+    A pruned one has no record, and never does.
+    """
+    if record.state is State.PRUNED:
+        return False
     if mode is Resonance.OFF or record.keystone:
         return True
     active = mood.active

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from memoryd.backend import BackendStatus, BackupResult, Capability, MemoryBackend
 from memoryd.ferricula.text import read_counts, read_edges, read_record
-from memoryd.memory import Batch, Edge, Event, Memory, Row, unpack_vector
+from memoryd.memory import Batch, Edge, Event, Memory, Record, Row, State, unpack_vector
 from services.errors import (
     ConfigurationError,
     FailedPreconditionError,
@@ -111,18 +111,23 @@ class FerriculaBackend:
         """One memory, or None when it went away since it was listed."""
         row = await self._call("GET", f"/get/{memory_id}", may_fail=True)
         text = await self._result("GET", f"/inspect/{memory_id}", may_fail=True)
-        if not isinstance(row, dict) or text.startswith("error:"):
+        if not isinstance(row, dict):
             return None
         try:
             tags = {str(name): str(value) for name, value in row["tags"].items()}
+            if text.startswith("error:"):  # a row whose record was pruned
+                return Memory(Row(memory_id, tags), Record(0, 0, fidelity=0.0, state=State.PRUNED))
             return Memory(Row(memory_id, tags), read_record(text))
         except (KeyError, AttributeError, ValueError) as error:
             raise self._not_understood(f"/get/{memory_id}", error) from error
 
     async def _list_ids(self) -> list[int]:
-        answer = await self._call("POST", "/query", "SELECT id FROM docs")
+        answers = [
+            await self._call("POST", "/query", "SELECT id FROM docs"),
+            await self._call("POST", "/query", "SELECT id FROM docs WHERE state = 'Pruned'"),
+        ]
         try:
-            return sorted({int(row["id"]) for row in answer["rows"]})
+            return sorted({int(row["id"]) for answer in answers for row in answer["rows"]})
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_understood("/query (ferricula 0.9 or newer is needed)", error) from error
 

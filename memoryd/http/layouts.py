@@ -38,10 +38,12 @@ def recall_text(sql: str, hits: Sequence[Hit], total: int) -> str:
 
 
 def status_text(name: str, mirror: Mirror, heat: float) -> str:
-    counts = " ".join(f"{state.value.lower()}={mirror.count(state)}" for state in State)
+    kept = [state for state in State if state is not State.PRUNED]
+    counts = " ".join(f"{state.value.lower()}={mirror.count(state)}" for state in kept)
+    records = sum(mirror.count(state) for state in kept)
     terms = mirror.terms
     return (
-        f"{name}:\n  rows={len(mirror)}\n  memories={len(mirror)} ({counts})\n"
+        f"{name}:\n  rows={len(mirror)}\n  memories={records} ({counts})\n"
         f"  keystones={len(mirror.keystones)}\n  heat={heat:.2f}\n"
         f"  graph: {mirror.graph.node_count} nodes, {len(mirror.graph)} edges\n"
         f"  prime_tree: {len(terms)} terms, {len(terms)} nodes, {terms.member_count} members"
@@ -92,7 +94,7 @@ def dream_text(report: DreamReport) -> str:
     return (
         f"dream complete:\n  ticks={report.ticks}\n  decayed={len(report.decayed_ids)}\n"
         f"  forgiven={len(report.forgiven_ids)}\n  archived={report.archived}\n"
-        f"  consolidated={len(report.consolidated_ids)}\n  pruned={report.pruned}\n"
+        f"  consolidated={len(report.consolidated_ids)}\n  pruned={len(report.pruned_ids)}\n"
         f"  ghost_echoes={report.ghost_echoes}\n  keystones_reviewed={report.keystones_reviewed}\n"
         f"  edges_created={report.edges_created}\n  keystones_promoted={report.keystones_promoted}\n"
         f"  active_archetypes={_list(report.active_archetypes)}\n"
@@ -137,7 +139,9 @@ def _provenance(record: Record) -> str:
 
 def _fidelity(mirror: Mirror, memory_id: int) -> str:
     memory = mirror.get(memory_id)
-    return f" fidelity={memory.record.fidelity:.3f}" if memory else ""
+    if memory is None or memory.record.state is State.PRUNED:
+        return ""
+    return f" fidelity={memory.record.fidelity:.3f}"
 
 
 def _time(seconds: int) -> str:

@@ -12,7 +12,7 @@ from memoryd.http.body import clean, is_number, is_unsigned, read_object
 from memoryd.http.layouts import cut, inspect_text, recall_text
 from memoryd.http.remember_body import parse_remember
 from memoryd.http.replies import Reply, bare, data, result
-from memoryd.memory import Memory
+from memoryd.memory import Memory, State
 from memoryd.query_language.language import REF_FIELDS, REF_NUMBERS
 from memoryd.querying import Answer
 from memoryd.requests import Hit
@@ -84,7 +84,7 @@ class MemoryRoutes:
     async def inspect(self, memory_id: int) -> Reply:
         store = self._engine.store
         memory = store.mirror.get(memory_id)
-        if memory is None:
+        if memory is None or memory.record.state is State.PRUNED:
             return result(f"error: no memory record for id={memory_id}")
         return result(inspect_text(memory, store.mirror.graph, store.seconds))
 

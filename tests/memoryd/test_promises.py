@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from memoryd.dreams.dream import DreamSettings
 from memoryd.dreams.dreaming import Seed
 from memoryd.embedding.embedder import NoEmbedder, open_embedder
-from memoryd.engine import Engine, open_engine
+from memoryd.engine import Engine, EngineSettings, open_engine
 from memoryd.memory import State
 from memoryd.requests import NewMemory, RecallQuery
 from memoryd.sqlite.backend import open_sqlite
@@ -29,9 +30,12 @@ class Nights:
         return self.now
 
 
-async def open_at(path: Path, nights: Nights, embedder: str = "none") -> Engine:
+async def open_at(
+    path: Path, nights: Nights, embedder: str = "none", dream: DreamSettings | None = None
+) -> Engine:
     backend = await open_sqlite(f"sqlite:///{path / 'memory.db'}")
-    return await open_engine(backend, await open_embedder(embedder), now=nights)
+    settings = EngineSettings(dream=dream or DreamSettings())
+    return await open_engine(backend, await open_embedder(embedder), settings, now=nights)
 
 
 async def remember(engine: Engine, text: str, **tags: str) -> int:
@@ -43,22 +47,41 @@ def digests(engine: Engine) -> dict[int, str]:
     return {memory.memory_id: hashlib.sha256(memory.row.text.encode()).hexdigest() for memory in memories}
 
 
+async def logged_ids(engine: Engine, kind: str) -> list[int]:
+    """Every id that an event of this kind names, in order."""
+    found: list[int] = []
+    last = 0
+    while page := await engine.store.backend.read_events(last, 1000):
+        found += [memory_id for event in page if event.kind == kind for memory_id in event.memory_ids]
+        last = page[-1].sequence
+    return found
+
+
 @pytest.mark.parametrize("nights_count", [40, pytest.param(365, marks=pytest.mark.long)])
 async def test_nights_of_forgetting_lose_no_text(tmp_path: Path, nights_count: int) -> None:
+    """Three dreams a night; what archives fade to is pruned, which 365 nights reach and 40 do not."""
     nights, chance = Nights(), random.Random(7)
-    engine = await open_at(tmp_path, nights, "static")
+    engine = await open_at(tmp_path, nights, "static", DreamSettings(fade_archived=True))
     words = ("warmdown", "depth", "matrix", "window", "softcap", "momentum", "clip", "batch", "ratio")
     for number in range(120):
-        await remember(engine, f"experiment {number}: {chance.choice(words)} {chance.choice(words)} {number}")
+        text = f"experiment {number}: {chance.choice(words)} {chance.choice(words)} {number}"
+        await engine.remembering.remember(NewMemory(tags={"text": text}, decay_alpha=0.02))
     await engine.linking.set_keystone(5, True)
     before = digests(engine)
     for _ in range(nights_count):
-        await engine.dreaming.dream(1.0, Seed(chance.randbytes(64), "test"))
+        for _ in range(3):
+            await engine.dreaming.dream(1.0, Seed(chance.randbytes(64), "test"))
         await engine.recalling.recall(RecallQuery(text=f"experiment {chance.randrange(120)}", limit=3))
         nights.now += DAY
     assert digests(engine) == before
-    assert engine.store.mirror.count(State.ACTIVE) < 120
-    for number in (0, 57, 119):
+    mirror = engine.store.mirror
+    assert mirror.count(State.ACTIVE) < 120
+    pruned = [memory.memory_id for memory in mirror.memories() if memory.record.state is State.PRUNED]
+    assert sorted(await logged_ids(engine, "pruned")) == pruned
+    assert await logged_ids(engine, "forgotten") == []
+    assert len(pruned) > 20 if nights_count == 365 else not pruned
+    assert 5 not in pruned
+    for number in (*range(0, 120, 30), *(memory_id - 1 for memory_id in pruned[:5])):
         found = await engine.recalling.recall(RecallQuery(text=f"experiment {number}:", limit=5))
         assert number + 1 in [hit.memory.memory_id for hit in found.memories]
     assert len(engine.recalling.search("experiment", 1000)) == 120

@@ -30,6 +30,8 @@ class _MemoryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MemorySta
     MEMORY_STATE_ACTIVE: _MemoryState.ValueType  # 1
     MEMORY_STATE_FORGIVEN: _MemoryState.ValueType  # 2
     MEMORY_STATE_ARCHIVED: _MemoryState.ValueType  # 3
+    MEMORY_STATE_PRUNED: _MemoryState.ValueType  # 4
+    """Faded to nothing: only text, tags and vector count."""
 
 class MemoryState(_MemoryState, metaclass=_MemoryStateEnumTypeWrapper): ...
 
@@ -37,6 +39,8 @@ MEMORY_STATE_UNSPECIFIED: MemoryState.ValueType  # 0
 MEMORY_STATE_ACTIVE: MemoryState.ValueType  # 1
 MEMORY_STATE_FORGIVEN: MemoryState.ValueType  # 2
 MEMORY_STATE_ARCHIVED: MemoryState.ValueType  # 3
+MEMORY_STATE_PRUNED: MemoryState.ValueType  # 4
+"""Faded to nothing: only text, tags and vector count."""
 Global___MemoryState: _TypeAlias = MemoryState  # noqa: Y015
 
 class _EdgeKind:
