@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 # Two idle OpenMP threads that spin slow a busy machine down twentyfold.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help run test test-all test-long lint types imports proto proto-check nightly constraints docs docs-check env env-dev clean
+.PHONY: help run test test-all test-long lint types imports proto proto-check nightly constraints sbom docs docs-check env env-dev clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ docs: env-dev  ## regenerate the configuration and API reference
 docs-check: env-dev
 	$(BIN)/python .ci/reference.py --check
 
+sbom: env-dev  ## bill of materials of all that a user installs (CycloneDX, dist/sbom.json)
+	$(BIN)/python .ci/sbom.py dist/sbom.json
+
 constraints:  ## resolve constraints.txt anew
 	.ci/constraints
 
@@ -57,7 +60,7 @@ env:
 	@.ci/environment lab
 
 env-dev:
-	@.ci/environment lab,dev,rtlsdr,postgres,minilm,anthropic,openai,gemini,mcp
+	@.ci/environment lab,dev,rtlsdr,postgres,minilm,anthropic,openai,gemini,mcp,otel
 
 clean:  ## remove the environment and caches (never a lab or data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache build dist
