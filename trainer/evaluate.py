@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ from services.errors import ServiceError
 from trainer.data.dataset import Dataset, open_dataset
 from trainer.data.tokenizer import load_token_bytes
 from trainer.evaluation.audits import EXACT, EXACT_GPU, OTHER_SHAPE, audit_instance, compare, most_telling
-from trainer.evaluation.candidate_server import CandidateServer
+from trainer.evaluation.candidate_server import HOST, CandidateServer
+from trainer.evaluation.device_buffer import DeviceBuffer, find_gpu, plan_buffers
 from trainer.evaluation.job import EvaluationJob, parse_job
 from trainer.evaluation.scoring import Tally, bits_per_byte, token_nats
 from trainer.evaluation.training_rows import rows_checksum
@@ -49,6 +50,8 @@ class Report:
     message: str = ""
     candidate_reason: str = ""
     forward_cpu_seconds: float = 0.0
+    logit_path: str = HOST
+    path_reason: str = ""
 
     def to_json(self) -> str:
         return json.dumps({"type": "report", **asdict(self)})
@@ -71,6 +74,7 @@ class Evaluator:
         self._tally = Tally()
         self._audits: list[Audit] = []
         self._scoring_seconds = self._audit_seconds = self._forward_cpu = 0.0
+        self._path, self._path_reason = HOST, ""
 
     def run(self) -> Report:
         """Never raises for what a candidate does: its failures are findings."""
@@ -78,19 +82,34 @@ class Evaluator:
             if self._job.rows_consumed:
                 self._check_training_rows()
             with ExitStack() as stack:
-                servers = [
-                    stack.enter_context(CandidateServer(self._job, name, self._length, self._vocabulary))
-                    for name in ("first", "second")
-                ]
-                self._examine(*servers)
+                self._examine(*self._start(stack))
         except CandidateFailedError as error:
             return self._refuse(_finding_of(error), error.message, error.reason)
         except ChannelError as error:
             return self._refuse(Finding.NO_ANSWER, str(error), "")
         return self._report()
 
+    def _start(self, stack: ExitStack) -> list[CandidateServer]:
+        """Two instances. Where their logits stay on the device, torch is loaded here while they load."""
+        names = ("first", "second")
+        rows, buffers, self._path_reason = plan_buffers(self._job, self._length, self._vocabulary, len(names))
+        self._job = replace(self._job, batch_rows=rows)
+        given: list[DeviceBuffer | None] = [*buffers] or [None] * len(names)
+        servers = [
+            stack.enter_context(CandidateServer(self._job, name, self._length, self._vocabulary, buffer))
+            for name, buffer in zip(names, given, strict=True)
+        ]
+        try:
+            for buffer in buffers:
+                buffer.clear(1)
+        except RuntimeError as error:  # torch cannot use what the driver gave
+            for server in servers:
+                server.stay_on_host(str(error))
+        return servers
+
     def _examine(self, first: CandidateServer, second: CandidateServer) -> None:
         self._check_vocabulary(first.wait_ready())
+        self._path, self._path_reason = first.logit_path, first.path_reason or self._path_reason
         began, cpu_began = time.monotonic(), first.cpu_seconds()
         nats = np.concatenate(list(self._score(first)))
         self._scoring_seconds = time.monotonic() - began
@@ -116,6 +135,8 @@ class Evaluator:
     def _audit(self, first: CandidateServer, second: CandidateServer, nats: npt.NDArray[np.float32]) -> None:
         """The second instance first answers a late batch that it has not been led up to."""
         second.wait_ready()
+        if second.logit_path != first.logit_path:  # answers of the two could not be compared
+            raise ChannelError(f"one instance answers by {first.logit_path}, the other not")
         exact = EXACT if self._job.device == "cpu" else EXACT_GPU
         size = self._job.batch_rows
         batches = -(-len(self._rows) // size)
@@ -176,6 +197,8 @@ class Evaluator:
             finding=failed.finding if failed is not None else None,
             message=message,
             forward_cpu_seconds=self._forward_cpu,
+            logit_path=self._path,
+            path_reason=self._path_reason,
         )
 
     def _refuse(self, finding: Finding, message: str, reason: str) -> Report:
@@ -226,6 +249,7 @@ def _run_by_hand(options: argparse.Namespace) -> Report:
     for name in ("train_py", "checkpoint", "dataset"):
         if getattr(options, name) is None:
             raise SystemExit("usage: python -m trainer.evaluate TRAIN_PY CHECKPOINT DATASET")
+    device, ordinal, gpus = find_gpu(options.device)
     with tempfile.TemporaryDirectory() as folder:
         job = EvaluationJob(
             train_py=str(options.train_py.resolve()),
@@ -233,7 +257,11 @@ def _run_by_hand(options: argparse.Namespace) -> Report:
             dataset=str(options.dataset.resolve()),
             work=folder,
             tier=options.tier.upper(),
-            device=options.device,
+            device=device,
+            ordinal=ordinal,
+            gpus=gpus,
+            share_device=options.logit_path != HOST,
+            compile=options.compile,
             threads=options.threads,
             batch_rows=options.batch_rows,
             audit_seed=time.time_ns(),
@@ -251,6 +279,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--batch-rows", type=int, default=16)
+    parser.add_argument("--logit-path", default="auto", choices=["auto", HOST])
+    parser.add_argument("--compile", default="auto", choices=["auto", "on", "off"])
     parser.add_argument("--json", action="store_true")
     return parser
 

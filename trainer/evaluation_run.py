@@ -110,6 +110,8 @@ class EvaluationRun:
         settings = self._settings
         folder = self._folder.evaluation
         environment = trusted_environment(folder, settings.threads)
+        visible = ",".join(str(device.index) for device in self._job.devices if device.kind == "cuda")
+        environment |= {"CUDA_VISIBLE_DEVICES": visible.partition(",")[0]}
         return Plan(
             command=(sys.executable, "-P", "-B", "-m", "trainer.evaluate", "--job", job_path),
             environment=environment,

@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.scoring import log_probabilities
+from trainer.evaluation.scoring import Scores, difference, log_probabilities, select
 from trainer.experiment import Audit, Finding
 
 Tokens = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
-Ask = Callable[[Tokens], Floats]
+Ask = Callable[[Tokens], Scores]
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,9 @@ EXACT_GPU = Tolerance(largest=5e-2, mean=1e-3)
 OTHER_SHAPE = Tolerance(largest=0.2, mean=2e-3)
 
 
-def compare(name: str, finding: Finding, first: Floats, second: Floats, tolerance: Tolerance) -> Audit:
+def compare(name: str, finding: Finding, first: Scores, second: Scores, tolerance: Tolerance) -> Audit:
     """One audit from two arrays of log-probabilities or nats of the same shape."""
-    difference = np.abs(first - second)
-    largest, mean = float(difference.max()), float(difference.mean(dtype=np.float64))
+    largest, mean = difference(first, second)
     passed = tolerance.allows(largest, mean)
     return Audit(name, passed, largest, mean, None if passed else finding)
 
@@ -54,7 +52,7 @@ def audit_instance(
     yield compare("repeat", Finding.STATEFUL, base, log_probabilities(ask(rows)), exact)
     order = _everyone_moves(count, random)
     shuffled = log_probabilities(ask(rows[order]))
-    yield compare("order", Finding.ORDER_DEPENDENT, base[order], shuffled, exact)
+    yield compare("order", Finding.ORDER_DEPENDENT, select(base, order), shuffled, exact)
     for name, earliest in (("causality", 0), ("causality-late", length * 3 // 4)):
         cuts = _cuts(rows, others, earliest, random)
         yield _causality(name, ask, rows, others, base, cuts, exact)
@@ -106,7 +104,7 @@ def _causality(
     ask: Ask,
     rows: Tokens,
     others: Tokens,
-    base: Floats,
+    base: Scores,
     cuts: npt.NDArray[np.int64],
     exact: Tolerance,
 ) -> Audit:
@@ -116,14 +114,14 @@ def _causality(
     kept = np.arange(rows.shape[1])[None, :] <= cuts[:, None]
     changed = np.where(kept, rows, others)
     answer = log_probabilities(ask(changed))
-    audit = compare(name, Finding.NON_CAUSAL, base[kept], answer[kept], exact)
+    audit = compare(name, Finding.NON_CAUSAL, select(base, kept), select(answer, kept), exact)
     if audit.passed:
         return audit
     for row in range(len(rows)):
         alone = rows.copy()
         alone[row] = changed[row]
-        moved = log_probabilities(ask(alone))[row, kept[row]]
-        own = compare(name, Finding.NON_CAUSAL, base[row, kept[row]], moved, exact)
+        moved = select(log_probabilities(ask(alone))[row], kept[row])
+        own = compare(name, Finding.NON_CAUSAL, select(base[row], kept[row]), moved, exact)
         if not own.passed:
             return own
     return replace(audit, finding=Finding.ORDER_DEPENDENT)

@@ -14,21 +14,36 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation.device_buffer import DeviceBuffer
 from trainer.evaluation.job import EvaluationJob
-from trainer.harness.logit_channel import LogitClient, logits_offset, memory_bytes
+from trainer.evaluation.scoring import Scores
+from trainer.harness.logit_channel import CandidateFailedError, LogitClient, logits_offset, memory_bytes
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.launch import has_supervisor, supervisor_command, supervisor_environment
 from trainer.sandbox.plan import Limits, Plan
 from trainer.sandbox.usage import cpu_seconds
 
 FILE_LIMIT = 1 << 30
+HOST, CUDA_IPC = "host", "cuda_ipc"
 
 
 class CandidateServer(AbstractContextManager["CandidateServer"]):
-    """One fresh instance. Tokens and logits go through sealed shared memory where the system has it."""
+    """One fresh instance. Tokens and logits go through sealed shared memory where the system has it.
 
-    def __init__(self, job: EvaluationJob, name: str, length: int, vocabulary: int) -> None:
-        self._job = job
+    With a buffer logits stay on the device if the candidate can open it: logit_path says which it became,
+    and path_reason why not.
+    """
+
+    def __init__(
+        self,
+        job: EvaluationJob,
+        name: str,
+        length: int,
+        vocabulary: int,
+        buffer: DeviceBuffer | None = None,
+    ) -> None:
+        self._job, self._buffer = job, buffer
+        self.logit_path, self.path_reason = HOST, ""
         self._folder = Path(job.work) / name
         self._vocabulary = vocabulary
         self._offset = logits_offset(job.batch_rows, length)
@@ -68,12 +83,28 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             self._memory.close()
             os.close(self._memory_fd)
 
+    def stay_on_host(self, reason: str) -> None:
+        """Gives the buffer up; before wait_ready()."""
+        self._buffer, self.path_reason = None, reason.splitlines()[0][:200] if reason else "unknown"
+
     def wait_ready(self) -> int:
         """The vocabulary size that the candidate states. Raises ChannelError or CandidateFailedError."""
-        return self._answering().wait_ready()
+        vocabulary = self._answering().wait_ready()
+        if self._buffer is not None:
+            try:
+                self._answering().open_device()
+                self.logit_path = CUDA_IPC
+            except CandidateFailedError as error:
+                self.path_reason = error.message
+        return vocabulary
 
-    def logits(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Float32 [B, T, V] in private memory. Raises ChannelError or CandidateFailedError."""
+    def logits(self, tokens: npt.NDArray[np.int64]) -> Scores:
+        """Float32 [B, T, V] in private memory, numpy or (path cuda_ipc) torch on the device. Raises
+        ChannelError or CandidateFailedError."""
+        if self._buffer is not None and self.logit_path == CUDA_IPC:
+            self._buffer.clear(tokens.size * self._vocabulary)
+            self._answering().answer_on_device(tokens.astype(np.int32))
+            return self._buffer.read((*tokens.shape, self._vocabulary))
         if self._memory is not None:
             # What the candidate does not write must not look like an answer.
             end = self._offset + tokens.size * self._vocabulary * 4
@@ -114,6 +145,8 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
         finally:
             if status_fd >= 0:
                 os.close(status_fd)
+            if self._buffer is not None:
+                self._buffer.close_descriptor()
 
     def _plan(self, request_fd: int, reply_fd: int) -> Plan:
         job = self._job
@@ -124,6 +157,12 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
         if self._memory is not None:
             command += ["--memory-fd", str(self._memory_fd), "--memory-bytes", str(len(self._memory))]
             kept.append(self._memory_fd)
+        if self._buffer is not None:
+            floats = str(self._buffer.floats)
+            command += ["--device-fd", str(self._buffer.descriptor), "--device-floats", floats]
+            kept.append(self._buffer.descriptor)
+        if job.compile == "on":
+            command += ["--compile", "on"]
         return candidate_plan(
             command,
             CandidateFiles(read=(Path(job.train_py), Path(job.checkpoint)), write=()),

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 @dataclass(frozen=True)
 class EvaluationJob:
     """Paths are absolute. audit_seed is drawn by the daemon and unknown to the candidate. tokens_checksum and
-    rows_consumed say which training rows the run claims (checked when rows_consumed is not 0)."""
+    rows_consumed say which training rows the run claims (checked when rows_consumed is not 0). gpus are the
+    candidate's, of which this process knows the first as `ordinal`. share_device: logits stay on the GPU
+    where that works. compile is on, off or auto."""
 
     train_py: str
     checkpoint: str
@@ -29,6 +31,9 @@ class EvaluationJob:
     tokens_checksum: int = -1
     rows_consumed: int = 0
     container: tuple[str, str] = ("", "")
+    ordinal: int = 0
+    share_device: bool = True
+    compile: str = "auto"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -1,19 +1,29 @@
-"""From logits to nats and bits per byte: log-softmax in float32, sums in float64."""
+"""From logits to nats and bits per byte: log-softmax in float32, sums in float64.
+
+Logits are numpy arrays, or torch tensors on the device that they were computed on; they are scored there.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int64] | npt.NDArray[np.bool_]
+Scores = Any  # Floats or torch.Tensor, which only device_scoring names
 
 
-def token_nats(logits: Floats, targets: Tokens) -> Floats:
+def token_nats(logits: Scores, targets: Tokens) -> Floats:
     """Cross-entropy of each target [B, T] under logits [B, T, V]; leaves logits as they are."""
+    if not isinstance(logits, np.ndarray):
+        from trainer.evaluation.device_scoring import device_nats
+
+        return device_nats(logits, targets)
     result = np.empty(targets.shape, dtype=np.float32)
     for row in range(len(logits)):  # row by row: one row's temporaries stay in the cache
         scores = logits[row]
@@ -24,11 +34,34 @@ def token_nats(logits: Floats, targets: Tokens) -> Floats:
     return result
 
 
-def log_probabilities(logits: Floats) -> Floats:
+def log_probabilities(logits: Scores) -> Scores:
     """log_softmax over the last axis, as a new array."""
+    if not isinstance(logits, np.ndarray):
+        from trainer.evaluation.device_scoring import device_log_probabilities
+
+        return device_log_probabilities(logits)
     largest = logits.max(axis=-1, keepdims=True)
     shifted = logits - largest
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), dtype=np.float32)
+
+
+def difference(first: Scores, second: Scores) -> tuple[float, float]:
+    """Largest and mean absolute difference of two arrays of one shape; NaN where either holds one."""
+    if not isinstance(first, np.ndarray):
+        from trainer.evaluation.device_scoring import device_difference
+
+        return device_difference(first, second)
+    apart = np.abs(first - second)
+    return float(apart.max()), float(apart.mean(dtype=np.float64))
+
+
+def select(values: Scores, index: Index) -> Scores:
+    """values[index], for rows by number or positions by a mask over the leading axes."""
+    if not isinstance(values, np.ndarray):
+        from trainer.evaluation.device_scoring import device_select
+
+        return device_select(values, index)
+    return values[index]
 
 
 def bits_per_byte(nats: float, byte_count: int) -> float:

@@ -7,6 +7,10 @@ stand at logits_offset of the shared memory, or follow the byte. After FAILED: a
 many bytes of JSON {"reason", "message"}. The first reply, before any request, is READY (followed by
 uint32 vocabulary size) or FAILED. A request with the flag END, or a closed pipe, ends the candidate.
 
+Where both sit on one GPU, logits need not cross the host: a request with the flag OPEN asks the candidate to
+open the device memory that it was started with (OK, or FAILED with the reason, after which it goes on).
+Requests with the flag DEVICE bring their tokens on the pipe; after OK the logits stand in that memory.
+
 The candidate can write the shared memory at any time: a reader copies logits before it uses them.
 numpy only, so that the trainer's side needs no torch.
 """
@@ -18,7 +22,7 @@ import select
 import struct
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +31,8 @@ HEADER: Final = struct.Struct("<IIIIQ")
 LENGTH: Final = struct.Struct("<I")
 MAGIC: Final = 0x41524C31
 END: Final = 1
+OPEN: Final = 2
+DEVICE: Final = 4
 READY, OK, FAILED = b"R", b"K", b"F"
 LONGEST_MESSAGE: Final = 65_536
 PAGE: Final = 4096
@@ -90,6 +96,19 @@ class LogitClient:
         shared = np.frombuffer(self._memory, dtype=np.float32, count=out.size, offset=self._offset)
         np.copyto(out, shared.reshape(out.shape))
 
+    def open_device(self) -> None:
+        """Has the candidate open its device memory. Raises CandidateFailedError where it cannot."""
+        self._write(HEADER.pack(MAGIC, 0, 0, OPEN, 0))
+        self._expect(OK, time.monotonic() + self._timeout)
+
+    def answer_on_device(self, tokens: npt.NDArray[np.int32]) -> None:
+        """Returns once the logits of tokens [B, T] stand in the device memory."""
+        batch, length = tokens.shape
+        deadline = time.monotonic() + self._timeout
+        raw = np.ascontiguousarray(tokens, dtype=np.int32).tobytes()
+        self._write(HEADER.pack(MAGIC, batch, length, DEVICE, 0) + raw)
+        self._expect(OK, deadline)
+
     def end(self) -> None:
         """Asks the candidate to leave; no error when it already has."""
         try:
@@ -122,6 +141,16 @@ class LogitClient:
             raise ChannelError("the candidate closed its request pipe") from error
 
 
+class DeviceAnswers(Protocol):
+    """How the candidate answers into device memory."""
+
+    def open(self) -> None:
+        """Makes the memory usable; whatever it raises is told to the evaluator."""
+
+    def answer(self, tokens: npt.NDArray[np.int32]) -> None:
+        """Leaves the logits of tokens [B, T] in the memory, all work on the device done."""
+
+
 class LogitServer:
     """The candidate's end: answers requests with a function from int32 [B, T] to float32 [B, T, V]."""
 
@@ -136,7 +165,11 @@ class LogitServer:
         text = json.dumps({"reason": reason, "message": message[:4000]}).encode()
         write_all(self._reply, FAILED + LENGTH.pack(len(text)) + text)
 
-    def serve(self, answer: Callable[[npt.NDArray[np.int32]], npt.NDArray[np.float32]]) -> None:
+    def serve(
+        self,
+        answer: Callable[[npt.NDArray[np.int32]], npt.NDArray[np.float32]],
+        device: DeviceAnswers | None = None,
+    ) -> None:
         """Answers until END or a closed pipe. Exceptions of answer propagate to the caller."""
         while True:
             try:
@@ -147,9 +180,18 @@ class LogitServer:
                 return
             if magic != MAGIC or flags & END:
                 return
+            if flags & OPEN:
+                self._open(device)
+                continue
             size = batch * length * 4
-            raw = read_exactly(self._request, size, None) if self._memory is None else self._memory[:size]
-            result = answer(np.frombuffer(raw, dtype=np.int32).reshape(batch, length))
+            memory = None if flags & DEVICE else self._memory
+            raw = read_exactly(self._request, size, None) if memory is None else memory[:size]
+            tokens = np.frombuffer(raw, dtype=np.int32).reshape(batch, length)
+            if flags & DEVICE and device is not None:
+                device.answer(tokens)
+                write_all(self._reply, OK)
+                continue
+            result = answer(tokens)
             if self._memory is None:
                 write_all(self._reply, OK + result.tobytes())
                 continue
@@ -158,6 +200,16 @@ class LogitServer:
             shared = np.frombuffer(self._memory, dtype=np.float32, count=result.size, offset=offset)
             np.copyto(shared, result.reshape(-1))
             write_all(self._reply, OK)
+
+    def _open(self, device: DeviceAnswers | None) -> None:
+        try:
+            if device is None:
+                raise ChannelError("the candidate was started without device memory")
+            device.open()
+        except Exception as error:
+            self.failed("RUNTIME_ERROR", f"{type(error).__name__}: {error}")
+            return
+        write_all(self._reply, OK)
 
 
 def read_exactly(descriptor: int, count: int, deadline: float | None) -> bytes:

@@ -9,7 +9,7 @@ import mmap
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +35,15 @@ def main(arguments: list[str]) -> int:
         model, device, vocabulary = load_model(
             options.train_py, options.checkpoint, options.device, options.threads
         )
+        on_device = None
+        if options.compile == "on":
+            compile_body(model)
+        if device.type == "cuda":
+            choose_attention(model, compiled=options.compile == "on")
+        if options.device_fd >= 0 and device.type == "cuda":
+            on_device = DeviceLogits(options.device_fd, options.device_floats, model, device, vocabulary)
         server.ready(vocabulary)
-        server.serve(lambda tokens: compute_logits(model, tokens, device, vocabulary))
+        server.serve(lambda tokens: compute_logits(model, tokens, device, vocabulary), on_device)
     except Exception as error:
         try:
             server.failed(classify_failure(error), f"{type(error).__name__}: {error}")
@@ -62,10 +69,31 @@ def load_model(
     return model.to(device).eval(), device, int(config.get("vocab_size", 0))
 
 
-def compute_logits(
+def compile_body(model: "torch.nn.Module") -> None:
+    """Compiles what the model computes before its last few operations (`body`, as in training, so that one
+    cache serves both), or all of it where it names no such part. Shapes are compiled as they come."""
+    import torch
+
+    changed: Any = model
+    if callable(getattr(model, "body", None)):
+        changed.body = torch.compile(changed.body, dynamic=False)
+    else:
+        model.compile(dynamic=False)
+
+
+def choose_attention(model: "torch.nn.Module", compiled: bool) -> None:
+    """Gives a model that leaves its attention backend open on CUDA the one that starts soonest uncompiled."""
+    from trainer.harness.attention_varlen import varlen_works
+
+    changed: Any = model
+    if not compiled and getattr(model, "attention_backend", None) == "" and varlen_works():
+        changed.attention_backend = "varlen"
+
+
+def forward_logits(
     model: "torch.nn.Module", tokens: npt.NDArray[np.int32], device: "torch.device", vocabulary: int
-) -> npt.NDArray[np.float32]:
-    """Float32 logits [B, T, V] of int32 tokens [B, T]. Raises ContractError for another shape or type."""
+) -> "torch.Tensor":
+    """Logits [B, T, V] of int32 tokens [B, T] on the device. Raises ContractError for another shape."""
     import torch
 
     with torch.inference_mode():
@@ -73,8 +101,46 @@ def compute_logits(
     if not isinstance(answer, torch.Tensor) or tuple(answer.shape) != (*tokens.shape, vocabulary):
         shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
         raise ContractError(f"forward() must return [B, T, V] = {(*tokens.shape, vocabulary)}, not {shape}")
+    return answer
+
+
+def compute_logits(
+    model: "torch.nn.Module", tokens: npt.NDArray[np.int32], device: "torch.device", vocabulary: int
+) -> npt.NDArray[np.float32]:
+    """Float32 logits [B, T, V] of int32 tokens [B, T]. Raises ContractError for another shape or type."""
+    answer = forward_logits(model, tokens, device, vocabulary)
     result: npt.NDArray[np.float32] = answer.float().cpu().contiguous().numpy()
     return result
+
+
+class DeviceLogits:
+    """Answers into CUDA memory that the evaluator made and passed on as a descriptor."""
+
+    def __init__(
+        self, descriptor: int, floats: int, model: "torch.nn.Module", device: "torch.device", vocabulary: int
+    ) -> None:
+        self._descriptor, self._floats = descriptor, floats
+        self._model, self._device, self._vocabulary = model, device, vocabulary
+        self._memory: torch.Tensor | None = None
+
+    def open(self) -> None:
+        """Maps the memory. Raises DeviceMemoryError."""
+        import torch
+
+        from trainer.harness.device_memory import open_shared_floats
+
+        shared = open_shared_floats(self._descriptor, self._floats, self._device.index or 0)
+        self._memory = torch.as_tensor(shared, device=self._device)
+
+    def answer(self, tokens: npt.NDArray[np.int32]) -> None:
+        """Float32 logits [B, T, V] from the beginning of the memory on, all of it written on return."""
+        import torch
+
+        assert self._memory is not None
+        logits = forward_logits(self._model, tokens, self._device, self._vocabulary)
+        with torch.inference_mode():
+            self._memory[: logits.numel()].view(logits.shape).copy_(logits)
+        torch.cuda.synchronize(self._device)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +153,11 @@ def _parser() -> argparse.ArgumentParser:
         "--memory-fd", type=int, default=-1, help="-1: tokens and logits go through the pipes"
     )
     parser.add_argument("--memory-bytes", type=int, default=0)
+    parser.add_argument(
+        "--device-fd", type=int, default=-1, help="CUDA memory for logits, where there is any"
+    )
+    parser.add_argument("--device-floats", type=int, default=0)
+    parser.add_argument("--compile", choices=["off", "on"], default="off", help="compile the forward pass")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     return parser

@@ -113,3 +113,53 @@ def test_a_candidate_that_has_gone_is_an_error_not_a_signal(ends: Ends) -> None:
         for _ in range(3):
             ends.client.logits(np.zeros((1, 2), np.int32), np.empty((1, 2, VOCABULARY), np.float32))
     ends.client.end()
+
+
+class Table:
+    """Device memory that is none: an array of the test."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails, self.is_open = fails, False
+        self.memory = np.full(BATCH * CONTEXT * VOCABULARY, np.nan, dtype=np.float32)
+
+    def open(self) -> None:
+        if self.fails:
+            raise OSError("no such memory")
+        self.is_open = True
+
+    def answer(self, tokens: npt.NDArray[np.int32]) -> None:
+        logits = answer(tokens).reshape(-1)
+        self.memory[: logits.size] = logits
+
+
+def test_logits_stay_in_device_memory_once_it_is_open(ends: Ends) -> None:
+    table = Table()
+    thread = threading.Thread(target=lambda: ends.server.serve(answer, table))
+    thread.start()
+    ends.client.open_device()
+    assert table.is_open
+    for batch in (2, BATCH):
+        tokens = np.random.default_rng(batch).integers(0, VOCABULARY, (batch, CONTEXT)).astype(np.int32)
+        ends.client.answer_on_device(tokens)
+        wanted = answer(tokens).reshape(-1)
+        assert np.array_equal(table.memory[: wanted.size], wanted)
+    ends.client.end()
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("device", "why"), [(Table(fails=True), "no such memory"), (None, "without")])
+def test_memory_that_cannot_be_opened_leaves_the_host_path(
+    ends: Ends, device: Table | None, why: str
+) -> None:
+    thread = threading.Thread(target=lambda: ends.server.serve(answer, device))
+    thread.start()
+    with pytest.raises(CandidateFailedError, match=why):
+        ends.client.open_device()
+    tokens = np.array([[1, 2]], dtype=np.int32)
+    out = np.empty((1, 2, VOCABULARY), dtype=np.float32)
+    ends.client.logits(tokens, out)
+    assert np.array_equal(out, answer(tokens))
+    ends.client.end()
+    thread.join(timeout=5)
+    assert not thread.is_alive()

@@ -1,0 +1,34 @@
+"""The arithmetic of scoring.py on the device that holds the logits: float32 there, sums in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+def device_nats(logits: torch.Tensor, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Cross-entropy of each target [B, T] under logits [B, T, V]."""
+    wanted = torch.from_numpy(targets).to(logits.device)
+    result = torch.empty(wanted.shape, dtype=torch.float32, device=logits.device)
+    for row in range(len(logits)):  # row by row: temporaries stay small
+        scores = logits[row].float()
+        result[row] = scores.logsumexp(-1) - scores.gather(-1, wanted[row][:, None])[:, 0]
+    found: npt.NDArray[np.float32] = result.cpu().numpy()
+    return found
+
+
+def device_log_probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """log_softmax over the last axis in float32, as a new tensor."""
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+def device_difference(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
+    """Largest and mean absolute difference; NaN where either holds one."""
+    difference = (first - second).abs()
+    return float(difference.max()), float(difference.mean(dtype=torch.float64))
+
+
+def device_select(values: torch.Tensor, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> torch.Tensor:
+    """values[index] for rows by number, or for positions by a mask over the leading axes."""
+    return values[torch.from_numpy(index).to(values.device)]
