@@ -8,6 +8,7 @@ import json
 import queue
 import threading
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +58,18 @@ class TokenLoader:
 
     With several ranks, rank r takes every world-th row of the common order, so the rows of one step
     are the same as with one rank and the same global batch. checksum is the CRC-32 over the rows handed
-    out so far, in order.
+    out so far, in order. Without prefetch a batch is read when it is asked for, by the caller's thread.
     """
 
     def __init__(
-        self, rows: TrainRows, batch_rows: int, seed: int, device: torch.device, rank: int = 0, world: int = 1
+        self,
+        rows: TrainRows,
+        batch_rows: int,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+        prefetch: bool = True,
     ) -> None:
         if rows.count < batch_rows * world:
             raise ContractError(
@@ -80,12 +88,14 @@ class TokenLoader:
         self._starts = np.cumsum([0] + [len(part) for part in self._maps])
         self._stop = threading.Event()
         self._ready: queue.Queue[tuple[int, npt.NDArray[np.uint16]]] = queue.Queue(BATCHES_AHEAD)
+        self._batches = self._in_order()
         self._thread = threading.Thread(target=self._read_ahead, name="token-loader", daemon=True)
-        self._thread.start()
+        if prefetch:
+            self._thread.start()
 
     def next(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The next batch. Blocks until it has been read."""
-        self.epoch, batch = self._ready.get()
+        self.epoch, batch = self._ready.get() if self._thread.ident else next(self._batches)
         self.checksum = zlib.crc32(batch.tobytes(), self.checksum)
         host = torch.from_numpy(batch.view(np.int16))
         if self._device.type == "cuda":
@@ -95,25 +105,31 @@ class TokenLoader:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(timeout=5)
+        if self._thread.ident:
+            self._thread.join(timeout=5)
 
     def _read_ahead(self) -> None:
-        epoch = 0
-        taken: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        while not self._stop.is_set():
-            while len(taken) < self._batch_rows:
-                epoch += 1
-                order = np.random.default_rng([self._seed & (2**64 - 1), epoch]).permutation(self._rows.count)
-                whole = len(order) - len(order) % self._world
-                taken = np.concatenate([taken, order[:whole][self._rank :: self._world]])
-            chosen, taken = taken[: self._batch_rows], taken[self._batch_rows :]
-            item = (epoch, self._gather(chosen))
+        for item in self._batches:
             while not self._stop.is_set():
                 try:
                     self._ready.put(item, timeout=0.2)
                     break
                 except queue.Full:
                     continue
+            if self._stop.is_set():
+                return
+
+    def _in_order(self) -> Iterator[tuple[int, npt.NDArray[np.uint16]]]:
+        epoch = 0
+        taken: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        while True:
+            while len(taken) < self._batch_rows:
+                epoch += 1
+                order = np.random.default_rng([self._seed & (2**64 - 1), epoch]).permutation(self._rows.count)
+                whole = len(order) - len(order) % self._world
+                taken = np.concatenate([taken, order[:whole][self._rank :: self._world]])
+            chosen, taken = taken[: self._batch_rows], taken[self._batch_rows :]
+            yield epoch, self._gather(chosen)
 
     def _gather(self, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:
         batch = np.empty((len(chosen), self._rows.context_length + 1), dtype=np.uint16)

@@ -20,6 +20,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from trainer.harness.attention import MaskPlan, attend, choose_backend, document_ids, plan_masks
+from trainer.harness.attention_choice import AttentionShape, choose_timed
 from trainer.harness.budget import BudgetClock
 from trainer.harness.checkpoint import save_checkpoint
 from trainer.harness.cross_entropy import softcap_cross_entropy
@@ -52,6 +53,9 @@ HEAD_NORM = False  # RMS norm on each head's output
 SMEAR = False  # a gated share of the previous token's embedding joins each token's
 BACKOUT = 0.0  # initial share of the two-thirds layer's stream that is taken out before the head
 FUSED_LOSS = True  # soft-cap and cross-entropy in one pass; False computes them one by one
+FLOAT32_STREAM = False  # CUDA: residual stream in float32, as autocast makes of norms; else bfloat16
+MERGE_QKV = True  # one matrix product for queries, keys and values; the weights stay three matrices
+PREFETCH = True  # read batches ahead; False reads each when it is due and waits for every step
 SOFTCAP = 15.0  # logits = SOFTCAP * tanh(z / SOFTCAP); 0 switches it off
 INIT_SCALE = 0.68  # multiplies the uniform initialisation of matrices
 RESID_LAMBDA_INIT = 1.0  # residual stream, per layer
@@ -64,6 +68,7 @@ TOTAL_BATCH_SIZE = 2**17  # tokens an optimizer step takes, over all devices
 # Optimizer: AdamW for tables, head and scalars, Muon for matrices
 EMBEDDING_LR = 0.9  # Adam rates but SCALAR_LR are scaled by (width / 768) ** -0.5
 NGRAM_LR = 0.9
+NGRAM_BETAS = (0.8, 0.95)
 UNEMBEDDING_LR = 0.005
 SCALAR_LR = 0.5
 SCALAR_EPS = 1e-6  # their first gradients are rounding noise, which a smaller eps would blow up to full steps
@@ -137,8 +142,9 @@ def layer_windows(context_length: int) -> list[int]:
 
 
 def norm(x: torch.Tensor) -> torch.Tensor:
-    """RMS norm over the last dimension, without weights."""
-    return F.rms_norm(x, (x.size(-1),))
+    """RMS norm over the last dimension, without weights, in float32 inside."""
+    normed = F.rms_norm(x, (x.size(-1),))
+    return normed if FLOAT32_STREAM else normed.to(x.dtype)  # autocast would leave it in float32
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -206,7 +212,7 @@ class Attention(nn.Module):
     ) -> torch.Tensor:
         rows, length, width = x.shape
         shape = (rows, length, self.heads, self.head_dim)
-        q, k, v = self.q(x).view(shape), self.k(x).view(shape), self.v(x).view(shape)
+        q, k, v = (part.view(shape) for part in self._project(x))
         for gate, values in zip(self.value_gates, extra, strict=True):
             v = v + (gate(x).unsqueeze(-1) * values.view(shape)).to(v.dtype)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
@@ -218,6 +224,12 @@ class Attention(nn.Module):
         if self.head_gate is not None:
             y = y * self.head_gate(x).unsqueeze(-1)
         return self.out(y.reshape(rows, length, width))
+
+    def _project(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if not MERGE_QKV:
+            return self.q(x), self.k(x), self.v(x)
+        merged = F.linear(x, torch.cat([self.q.weight, self.k.weight, self.v.weight]))
+        return merged.split(x.size(-1), dim=-1)
 
 
 def extra_values(config: dict[str, Any], layer: int) -> int:
@@ -295,7 +307,9 @@ class GPT(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.attention_backend = ""
-        self.body: Any = self._logits_before_cap  # replaced by its compiled form where that pays
+        # replaced by their compiled forms where that pays
+        self.body: Any = self._logits_before_cap
+        self.plain_loss: Any = self._plain_loss
 
     @torch.no_grad()
     def initialize(self, seed: int = 0) -> None:
@@ -319,15 +333,12 @@ class GPT(nn.Module):
         self.x0_lambdas.fill_(X0_LAMBDA_INIT)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        z = self.body(tokens, self.plan(tokens)).float()
-        softcap = self.config["softcap"]
-        return softcap * torch.tanh(z / softcap) if softcap else z
+        return self._cap(self.body(tokens, self.plan(tokens)))
 
     def loss(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy in nats of targets [B, T] given tokens [B, T], 0-D."""
         if not FUSED_LOSS:
-            logits = self(tokens)
-            return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
+            return self.plain_loss(tokens, targets, self.plan(tokens))
         z = self.body(tokens, self.plan(tokens))
         return softcap_cross_entropy(z.view(-1, z.size(-1)), targets.view(-1), self.config["softcap"])
 
@@ -340,6 +351,14 @@ class GPT(nn.Module):
         return plan_masks(
             self.attention_backend, tokens.size(1), tuple(config["windows"]), documents, tokens.device
         )
+
+    def _cap(self, z: torch.Tensor) -> torch.Tensor:
+        softcap = self.config["softcap"]
+        return softcap * torch.tanh(z.float() / softcap) if softcap else z.float()
+
+    def _plain_loss(self, tokens: torch.Tensor, targets: torch.Tensor, plan: MaskPlan) -> torch.Tensor:
+        logits = self._cap(self._logits_before_cap(tokens, plan))
+        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
 
     def _logits_before_cap(self, tokens: torch.Tensor, plan: MaskPlan) -> torch.Tensor:
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.device.type == "cuda"):
@@ -422,16 +441,18 @@ def adamw_update(
     beta2: float,
     eps: float,
     weber: bool,
-    scalars: torch.Tensor,
+    lr: torch.Tensor,
+    decay: torch.Tensor,
+    bias1: torch.Tensor,
+    bias2: torch.Tensor,
 ) -> None:
-    """One AdamW step in place; scalars holds rate, decay and the two bias corrections, on the CPU.
+    """One AdamW step in place; lr, decay and the two bias corrections are 0-D tensors on the CPU.
 
     The Weber bracket needs no state of its own: with m = b m' + (1 - b) g the acceleration m - m' is
     (1 - b) / b * (g - m).
     """
-    lr, decay, bias1, bias2 = scalars.unbind()
     m.lerp_(g, 1 - beta1)
-    v.lerp_(g.square(), 1 - beta2)
+    v.lerp_(g.to(v.dtype).square(), 1 - beta2)
     scale = (v / bias2).sqrt().add_(eps)
     update = m / bias1 / scale
     if weber:
@@ -450,13 +471,14 @@ def muon_update(
     m: torch.Tensor,
     v: torch.Tensor,
     weber: bool,
-    scalars: torch.Tensor,
+    lr: torch.Tensor,
+    decay: torch.Tensor,
+    momentum: torch.Tensor,
 ) -> None:
-    """One Muon step in place for a stack of matrices [N, rows, columns]; scalars: rate, decay, momentum.
+    """One Muon step in place for a stack of matrices [N, rows, columns]; lr, decay, momentum: 0-D, CPU.
 
     Nesterov look-ahead, orthogonalisation, variance equalisation, cautious decay.
     """
-    lr, decay, momentum = scalars.unbind()
     m.copy_(momentum * m + (1 - momentum) * g)
     update = momentum * m + (1 - momentum) * g
     if MUON_EQ:
@@ -547,13 +569,15 @@ class MuonAdamW:
     def _adamw_step(self, p: nn.Parameter, group: dict[str, Any]) -> None:
         state = self.state.setdefault(p, {})
         if not state:
-            state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
+            # in bfloat16 a share of less than 1 / 256 is lost when it is added
+            precise = torch.float32 if group["betas"][1] > 0.99 else p.dtype
+            state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p, dtype=precise))
         state["step"] += 1
         beta1, beta2 = group["betas"]
         bias = 1 - beta1 ** state["step"], 1 - beta2 ** state["step"]
-        scalars = torch.tensor([group["lr"], group["weight_decay"], *bias])
+        scalars = [torch.tensor(value) for value in (group["lr"], group["weight_decay"], *bias)]
         weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
-        self.adamw_update(p, p.grad, state["m"], state["v"], beta1, beta2, group["eps"], weber, scalars)
+        self.adamw_update(p, p.grad, state["m"], state["v"], beta1, beta2, group["eps"], weber, *scalars)
 
     def _muon_step(self, group: dict[str, Any]) -> None:
         everything: list[nn.Parameter] = group["params"]
@@ -571,9 +595,9 @@ class MuonAdamW:
                 state.update(step=0, m=torch.zeros_like(g), v=second)
             state["step"] += 1
             lr = group["lr"] * max(1.0, first.size(-2) / first.size(-1)) ** 0.5
-            scalars = torch.tensor([lr, group["weight_decay"], group["momentum"]])
+            scalars = [torch.tensor(value) for value in (lr, group["weight_decay"], group["momentum"])]
             weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
-            self.muon_update(stacked, g, state["m"], state["v"], weber, scalars)
+            self.muon_update(stacked, g, state["m"], state["v"], weber, *scalars)
         updated = self.ranks.gather_shares(stacked, len(everything))
         torch._foreach_copy_([p.detach() for p in everything], list(updated.unbind()))
 
@@ -604,7 +628,7 @@ def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
         adamw(named["head"], UNEMBEDDING_LR * by_width, LM_HEAD_WD),
         adamw(named["embedding"], EMBEDDING_LR * by_width, EMBEDDING_WD),
         adamw(named["value_tables"], EMBEDDING_LR * by_width, VE_WD),
-        adamw(named["ngram_tables"], NGRAM_LR * by_width, VE_WD),
+        adamw(named["ngram_tables"], NGRAM_LR * by_width, VE_WD, NGRAM_BETAS),
         adamw(named["gates"], GATE_LR),
         adamw(scalars, SCALAR_LR * 0.01, eps=SCALAR_EPS),
         adamw([model.x0_lambdas], SCALAR_LR, betas=(0.96, 0.95), eps=SCALAR_EPS),
@@ -656,6 +680,17 @@ def accumulation_steps(context_length: int, world: int) -> int:
     return TOTAL_BATCH_SIZE // tokens
 
 
+def attention_backend(name: str, config: dict[str, Any], device: Device, ranks: ProcessGroup) -> str:
+    """The backend asked for; with `auto` the fastest here, or with several ranks the first that works."""
+    if ranks.world > 1:
+        return choose_backend(name, device.kind, DOCUMENT_MASK)
+    heads, windows = config["width"] // HEAD_DIM, tuple(config["windows"])
+    shape = AttentionShape(
+        DEVICE_BATCH_SIZE, config["context_length"], heads, HEAD_DIM, windows, DOCUMENT_MASK
+    )
+    return choose_timed(name, device.torch_device, shape).backend
+
+
 def warm_up(model: GPT, optimizer: MuonAdamW, device: Device) -> None:
     """Compiles everything on throw-away data and state, then restores both, outside the budget."""
     kept = {name: value.clone() for name, value in model.state_dict().items()}
@@ -688,7 +723,7 @@ def train(run: RunSpec) -> dict[str, Any]:
     model = build_model(config)
     model.initialize(run.seed)
     model.to(device.torch_device)
-    model.attention_backend = choose_backend(run.attention, device.kind, DOCUMENT_MASK)
+    model.attention_backend = attention_backend(run.attention, config, device, ranks)
     optimizer = build_optimizer(model, ranks)
     num_params = sum(p.numel() for p in model.parameters())
     flops_per_token = model.flops_per_token()
@@ -697,10 +732,13 @@ def train(run: RunSpec) -> dict[str, Any]:
         print(f"{num_params / 1e6:.1f} M parameters, {model.attention_backend} attention on {device.name}")
     if run.compile == "on" or (run.compile == "auto" and device.compiles):
         model.body = torch.compile(model.body, dynamic=False)
+        model.plain_loss = torch.compile(model.plain_loss, dynamic=False)
         optimizer.compile()
         warm_up(model, optimizer, device)
 
-    loader = TokenLoader(rows, DEVICE_BATCH_SIZE, run.seed, device.torch_device, ranks.rank, ranks.world)
+    loader = TokenLoader(
+        rows, DEVICE_BATCH_SIZE, run.seed, device.torch_device, ranks.rank, ranks.world, PREFETCH
+    )
     losses = LossReader(events)
     printed = time.monotonic()
     clock.start()
@@ -716,6 +754,8 @@ def train(run: RunSpec) -> dict[str, Any]:
             set_schedule(optimizer, clock.num_steps, progress)
             optimizer.step()
             optimizer.zero_grad()
+            if not PREFETCH:
+                synchronize(device)
             losses.submit(clock.num_steps, loss_sum, {"progress": progress})
             clock.count_step()
             if ranks.leads and time.monotonic() - printed >= 1.0:

@@ -10,8 +10,8 @@ from trainer.data.prepare import Request, prepare
 
 MODULES = ("argparse", "ast", "asyncio/base_events", "collections/__init__", "csv", "datetime", "difflib",
            "dis", "enum", "fractions", "gettext", "heapq", "inspect", "json/decoder", "mailbox", "optparse",
-           "pathlib", "pdb", "pickle", "random", "shutil", "socket", "statistics", "tarfile", "textwrap",
-           "threading", "typing", "unittest/case", "urllib/request", "zipfile")  # fmt: skip
+           "ntpath", "pdb", "pickle", "random", "shutil", "socket", "statistics", "tarfile", "textwrap",
+           "threading", "typing", "unittest/case", "urllib/request", "uuid")  # fmt: skip
 SMALL = Request(
     vocab_size=512, context_length=64, validation_tokens=2048, packing="split", tokenizer_bytes=400_000
 )

@@ -51,6 +51,14 @@ def test_the_seed_fixes_the_order(dataset: Dataset) -> None:
     assert not torch.equal(first[0], other[0])
 
 
+def test_reading_when_due_gives_the_batches_of_reading_ahead(dataset: Dataset) -> None:
+    rows = open_train_rows(dataset.train_folder)
+    ahead, due = TokenLoader(rows, 8, 3, CPU), TokenLoader(rows, 8, 3, CPU, prefetch=False)
+    for one, other in zip(take(ahead, 5), take(due, 5), strict=True):
+        assert torch.equal(one, other)
+    assert ahead.checksum == due.checksum
+
+
 def test_a_new_epoch_has_another_order(dataset: Dataset) -> None:
     rows = open_train_rows(dataset.train_folder)
     loader = TokenLoader(rows, rows.count, seed=1, device=CPU)

@@ -16,6 +16,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"NGRAM_ORDER": 3, "HEAD_GATES": True, "HEAD_NORM": True},
     {"NGRAM_ORDER": 2, "VALUE_EMBEDDINGS": False, "GATE_LR": 0.01},
     {"SMEAR": True, "BACKOUT": 0.2, "QK_NORM": False, "DEPTH": 3},
+    {"MERGE_QKV": False, "FUSED_LOSS": False, "FLOAT32_STREAM": True, "PREFETCH": False},
     {"MLP_ACTIVATION": "gelu", "SOFTCAP": 0.0, "WINDOW_PATTERN": "S", "MLP_RATIO": 2},
 ]
 
@@ -88,6 +89,12 @@ def test_variants_start_from_equal_weights_and_seeds_from_others(tmp_path: Path)
         assert torch.equal(plain[name], more[name]), name
         assert not torch.equal(plain[name], other[name]), name
     assert not torch.equal(plain["blocks.0.attention.q.weight"], plain["blocks.0.attention.k.weight"])
+
+
+def test_one_product_for_queries_keys_and_values_equals_three(tmp_path: Path) -> None:
+    merged, apart = make_model(tmp_path), make_model(tmp_path, MERGE_QKV=False)
+    with torch.inference_mode():
+        torch.testing.assert_close(merged(tokens()), apart(tokens()), atol=1e-5, rtol=1e-5)
 
 
 def test_weights_reload_strictly_into_a_fresh_model(tmp_path: Path) -> None:
