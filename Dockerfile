@@ -26,7 +26,7 @@ COPY entropyd entropyd
 COPY memoryd/__init__.py memoryd/__init__.py
 COPY trainer/__init__.py trainer/__init__.py
 COPY agent/__init__.py agent/__init__.py
-RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[entropyd,rtlsdr]" \
+RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[entropyd,rtlsdr,otel]" \
  && find /opt/venv -type d -name tests -path '*/numpy/*' -prune -exec rm -rf {} +
 
 FROM build AS build-memoryd
@@ -34,7 +34,7 @@ COPY memoryd memoryd
 COPY entropyd/__init__.py entropyd/__init__.py
 COPY trainer/__init__.py trainer/__init__.py
 COPY agent/__init__.py agent/__init__.py
-RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[memoryd,postgres,mcp]"
+RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[memoryd,postgres,mcp,otel]"
 
 FROM build AS build-trainer
 # cpu: a CPU build of torch, from PIP_FIND_LINKS when the base image has one, else from the PyTorch index.
@@ -48,14 +48,14 @@ COPY trainer trainer
 COPY entropyd/__init__.py entropyd/__init__.py
 COPY memoryd/__init__.py memoryd/__init__.py
 COPY agent/__init__.py agent/__init__.py
-RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[trainer,torch]"
+RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[trainer,torch,otel]"
 
 FROM build AS build-agent
 COPY agent agent
 COPY entropyd/__init__.py entropyd/__init__.py
 COPY memoryd/__init__.py memoryd/__init__.py
 COPY trainer/__init__.py trainer/__init__.py
-RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[agent,anthropic,openai,gemini,mcp]"
+RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[agent,anthropic,openai,gemini,mcp,otel]"
 
 # Makes tokens into volumes at the first `up`; needs root for ownership only, and no network.
 FROM base AS init

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +58,23 @@ class Stack:
         assert command is not None
         files = [part for name in self.files for part in ("-f", name)]
         return self._run([*command, "-p", self.project, *files, *arguments], timeout, check)
+
+    @contextmanager
+    def following(self, *arguments: str) -> Iterator[Iterator[str]]:
+        """Lines of a compose command's stdout as they come; it is waited for at the end of the block."""
+        command = compose_command()
+        assert command is not None
+        files = [part for name in self.files for part in ("-f", name)]
+        with subprocess.Popen(
+            [*command, "-p", self.project, *files, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            yield process.stdout
 
     def docker(self, *arguments: str, timeout: float = 300.0, check: bool = True) -> str:
         return self._run([docker(), *arguments], timeout, check)

@@ -9,12 +9,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.long
 
 
 def test_it_names_every_runtime_dependency_and_none_for_development(tmp_path: Path) -> None:

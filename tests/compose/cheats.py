@@ -1,0 +1,81 @@
+"""A handful of the red-team corpus inside the compose trainer, submitted through the relay from the host."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from autoresearch.trainer.v1 import trainer_pb2 as pb
+
+from services.security import ClientSecurity
+from services.trainer_client import TrainerClient
+from tests.cheats.candidates import Candidate, read_candidates
+from tests.compose.engine import Stack
+
+RELAY = "127.0.0.1:50053"
+OUTSIDE = "/data/outside.txt"
+CHEATS = (
+    "read_validation_beside", "read_origin_file", "read_validation_proc_root", "network_loopback",
+    "network_ipv4", "network_dns", "new_namespace", "trace_the_supervisor", "write_everywhere",
+    "environment_keys", "fork_bomb", "pickle_checkpoint", "not_a_number", "future_roll", "forge_report",
+)  # fmt: skip
+
+
+def run_cheats(stack: Stack) -> str:
+    """Each ends as its file says, the trainer's token shows nowhere, and nothing outside was touched."""
+    token = stack.compose("exec", "-T", "trainer", "cat", "/secrets/token").strip()
+    stack.compose("exec", "-T", "trainer", "sh", "-c", f"echo untouched > {OUTSIDE}")
+    manifest = stack.compose(
+        "exec", "-T", "trainer", "sh", "-c", "cat /data/*/manifest.json | head -c 2000000"
+    )
+    first, _ = json.JSONDecoder().raw_decode(manifest)
+    known = {
+        "ORIGIN": first["origin_files"][0], "OUTSIDE": OUTSIDE, "CANARY": token, "MARK": "compose-mark",
+        "PORT": "50053", "SOCKET": "/tmp/no.sock", "ABSTRACT": "none", "COMPILE_CACHE": "/state/cache",
+    }  # fmt: skip
+    wanted = [one for one in read_candidates("cheats") if one.name in CHEATS]
+    assert len(wanted) == len(CHEATS)
+    ended, tier = asyncio.run(_submit(wanted, known, token))
+    wrong = [
+        f"{one.name}: {_outcome(ended[one.name])} instead of {one.expected}"
+        for one in wanted
+        if _outcome(ended[one.name])[: len(one.expected)] != one.expected
+    ]
+    assert not wrong, "; ".join(wrong)
+    assert not [name for name, run in ended.items() if token in "".join(run.result.log_tail)]
+    assert stack.compose("exec", "-T", "trainer", "cat", OUTSIDE).strip() == "untouched"
+    forged = ended["forge_report"].result
+    assert forged.val_bpb > 1, "the forged score was believed"
+    return f"{len(wanted)} of {len(wanted)}, sandbox {tier}"
+
+
+async def _submit(
+    wanted: list[Candidate], known: dict[str, str], token: str
+) -> tuple[dict[str, pb.Experiment], str]:
+    async with TrainerClient(RELAY, security=ClientSecurity(token=token)) as client:
+        tier = pb.SandboxTier.Name((await client.capabilities()).sandbox_tier)
+        for one in wanted:
+            await client.start(
+                pb.StartExperimentRequest(
+                    experiment_id=f"cheat-{one.name}",
+                    train_source=one.source(known),
+                    seed=pb.SeedGrant(value=20_260_101),
+                    preset="tiny",
+                    origin=pb.SOURCE_ORIGIN_MODEL,
+                )
+            )
+        ended = {}
+        for one in wanted:
+            async for _ in client.watch(f"cheat-{one.name}", timeout=900.0):
+                pass
+            ended[one.name] = await client.get(f"cheat-{one.name}")
+    return ended, tier.removeprefix("SANDBOX_TIER_").lower()
+
+
+def _outcome(experiment: pb.Experiment) -> list[str]:
+    if experiment.state == pb.EXPERIMENT_STATE_SUCCEEDED:
+        return ["SUCCEEDED"]
+    reason = pb.FailureReason.Name(experiment.result.failure_reason).removeprefix("FAILURE_REASON_")
+    if reason == "AUDIT_FAILED":
+        return [reason, experiment.result.failure_message.partition(":")[0]]
+    return [reason] if reason == "BAD_CHECKPOINT" else ["FAILED", reason]
