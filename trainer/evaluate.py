@@ -262,6 +262,7 @@ def _run_by_hand(options: argparse.Namespace) -> Report:
             gpus=gpus,
             share_device=options.logit_path != HOST,
             compile=options.compile,
+            attention=options.attention,
             threads=options.threads,
             batch_rows=options.batch_rows,
             audit_seed=time.time_ns(),
@@ -281,6 +282,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-rows", type=int, default=16)
     parser.add_argument("--logit-path", default="auto", choices=["auto", HOST])
     parser.add_argument("--compile", default="auto", choices=["auto", "on", "off"])
+    parser.add_argument("--attention", default="auto")
     parser.add_argument("--json", action="store_true")
     return parser
 

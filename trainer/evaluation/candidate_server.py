@@ -163,6 +163,8 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             kept.append(self._buffer.descriptor)
         if job.compile == "on":
             command += ["--compile", "on"]
+        if job.attention != "auto":
+            command += ["--attention", job.attention]
         return candidate_plan(
             command,
             CandidateFiles(read=(Path(job.train_py), Path(job.checkpoint)), write=()),

@@ -11,7 +11,7 @@ class EvaluationJob:
     """Paths are absolute. audit_seed is drawn by the daemon and unknown to the candidate. tokens_checksum and
     rows_consumed say which training rows the run claims (checked when rows_consumed is not 0). gpus are the
     candidate's, of which this process knows the first as `ordinal`. share_device: logits stay on the GPU
-    where that works. compile is on, off or auto."""
+    where that works. compile is on, off or auto, attention a backend or auto."""
 
     train_py: str
     checkpoint: str
@@ -34,6 +34,7 @@ class EvaluationJob:
     ordinal: int = 0
     share_device: bool = True
     compile: str = "auto"
+    attention: str = "auto"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         if options.compile == "on":
             compile_body(model)
         if device.type == "cuda":
-            choose_attention(model, compiled=options.compile == "on")
+            choose_attention(model, options.attention, compiled=options.compile == "on")
         if options.device_fd >= 0 and device.type == "cuda":
             on_device = DeviceLogits(options.device_fd, options.device_floats, model, device, vocabulary)
         server.ready(vocabulary)
@@ -81,12 +81,19 @@ def compile_body(model: "torch.nn.Module") -> None:
         model.compile(dynamic=False)
 
 
-def choose_attention(model: "torch.nn.Module", compiled: bool) -> None:
-    """Gives a model that leaves its attention backend open on CUDA the one that starts soonest uncompiled."""
+def choose_attention(model: "torch.nn.Module", name: str, compiled: bool) -> None:
+    """Names the attention backend of a model that leaves it open (`attention_backend` is empty), on CUDA.
+
+    auto is varlen for an uncompiled model, where it works: it has nothing to compile. Else the model's own.
+    """
     from trainer.harness.attention_varlen import varlen_works
 
     changed: Any = model
-    if not compiled and getattr(model, "attention_backend", None) == "" and varlen_works():
+    if getattr(model, "attention_backend", None) != "":
+        return
+    if name != "auto":
+        changed.attention_backend = name
+    elif not compiled and varlen_works():
         changed.attention_backend = "varlen"
 
 
@@ -158,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device-floats", type=int, default=0)
     parser.add_argument("--compile", choices=["off", "on"], default="off", help="compile the forward pass")
+    parser.add_argument("--attention", default="auto", help="backend of a model that leaves it open")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     return parser
