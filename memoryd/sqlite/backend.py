@@ -7,33 +7,40 @@ not be corrupted by two connections. Rows that fail their checksum are set aside
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import apsw
 
 from memoryd.backend import EVERY_CAPABILITY, BackendStatus, BackupResult, Capability, MemoryBackend
 from memoryd.memory import Batch, Edge, Event, Memory
 from memoryd.sqlite.copy import backup_steps, finish_backup
-from memoryd.sqlite.rows import intact, read_edge, read_event, read_memory
+from memoryd.sqlite.counters import read_counters, register_checksum, repair_counters
+from memoryd.sqlite.reading import EDGES, EVENTS, MEMORIES, VALUES, Key, Reading, Table
+from memoryd.sqlite.rows import intact
 from memoryd.sqlite.schema import prepare_schema, verify_pages
 from memoryd.sqlite.writer import SqliteWriter, explain
 from services.errors import AlreadyExistsError, ConfigurationError, DataLossError, FailedPreconditionError
 
 MINIMUM_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL that two connections share
-_MEMORY = (
-    "SELECT m.id, m.tags, m.vector, m.crc, r.* FROM memory m LEFT JOIN record r ON r.id = m.id WHERE m.id = ?"
-)
-_EDGE = "SELECT * FROM edge WHERE low = ? AND high = ?"
+ItemT = TypeVar("ItemT")
 
 
 class SqliteBackend:
-    def __init__(self, connection: apsw.Connection, path: Path, *, read_only: bool) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        path: Path,
+        *,
+        read_only: bool,
+        damaged_counters: Sequence[str] = (),
+    ) -> None:
         self._path = path
         self._read_only = read_only
         self._writer = SqliteWriter(connection)
-        self._damaged: set[str] = set()
+        self._reading = Reading()
+        self._reading.damaged.update(f"counter {name}" for name in damaged_counters)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -48,59 +55,10 @@ class SqliteBackend:
         await self._writer.submit(batch)
 
     async def scan(self, after_id: int, limit: int) -> list[Memory]:
-        def read(connection: apsw.Connection) -> list[Memory]:
-            found: list[Memory] = []
-            last = after_id
-            while len(found) < limit:
-                keys = connection.execute(
-                    "SELECT id FROM memory WHERE id > ? ORDER BY id LIMIT ?", (last, limit - len(found))
-                ).fetchall()
-                if not keys:
-                    break
-                for columns in self._intact_rows(connection, _MEMORY, keys, "memory"):
-                    if columns[4] is not None and intact(columns[:4]) and intact(columns[4:]):
-                        found.append(read_memory(columns[:3], columns[4:-1]))
-                    else:
-                        self._damaged.add(f"memory {columns[0]}")
-                last = _integer(keys[-1][0])
-            return found
-
-        return await self._writer.submit(read) or []
+        return await self._page(MEMORIES, (after_id,), limit)
 
     async def scan_edges(self, after_pair: tuple[int, int], limit: int) -> list[Edge]:
-        def read(connection: apsw.Connection) -> list[Edge]:
-            found: list[Edge] = []
-            last = after_pair
-            while len(found) < limit:
-                keys = connection.execute(
-                    "SELECT low, high FROM edge WHERE (low, high) > (?, ?) ORDER BY low, high LIMIT ?",
-                    (*last, limit - len(found)),
-                ).fetchall()
-                if not keys:
-                    break
-                for columns in self._intact_rows(connection, _EDGE, keys, "edge"):
-                    if intact(columns):
-                        found.append(read_edge(columns))
-                    else:
-                        self._damaged.add(f"edge {columns[0]}-{columns[1]}")
-                last = (_integer(keys[-1][0]), _integer(keys[-1][1]))
-            return found
-
-        return await self._writer.submit(read) or []
-
-    def _intact_rows(
-        self, connection: apsw.Connection, sql: str, keys: list[tuple[Any, ...]], name: str
-    ) -> Iterator[tuple[Any, ...]]:
-        """The rows of the keys, in order; one whose bytes are no text any more is noted as damaged."""
-        for key in keys:
-            try:
-                columns = connection.execute(sql, key).fetchone()
-            except UnicodeDecodeError:
-                columns = None
-            if columns is None:
-                self._damaged.add(f"{name} {'-'.join(map(str, key))}")
-            else:
-                yield columns
+        return await self._page(EDGES, after_pair, limit)
 
     async def read_value(self, name: str) -> str | None:
         def read(connection: apsw.Connection) -> str | None:
@@ -118,38 +76,24 @@ class SqliteBackend:
 
     async def scan_values(self, after_name: str, limit: int) -> list[tuple[str, str]]:
         """Named values after a name, by code point; see ValueLister."""
-
-        def read(connection: apsw.Connection) -> list[tuple[str, str]]:
-            rows = connection.execute(
-                "SELECT * FROM value WHERE name > ? ORDER BY name LIMIT ?", (after_name, limit)
-            )
-            return [(str(columns[0]), str(columns[1])) for columns in rows if intact(columns)]
-
-        return await self._writer.submit(read) or []
+        return await self._page(VALUES, (after_name,), limit)
 
     async def read_events(self, after_sequence: int, limit: int) -> list[Event]:
-        def read(connection: apsw.Connection) -> list[Event]:
-            rows = connection.execute(
-                "SELECT * FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?", (after_sequence, limit)
-            )
-            return [read_event(columns) for columns in rows]
+        return await self._page(EVENTS, (after_sequence,), limit)
+
+    async def _page(self, table: Table[ItemT], after: Key, limit: int) -> list[ItemT]:
+        def read(connection: apsw.Connection) -> list[ItemT]:
+            return self._reading.page(connection, table, after, limit)
 
         return await self._writer.submit(read) or []
 
     async def status(self) -> BackendStatus:
         def read(connection: apsw.Connection) -> BackendStatus:
-            counters = {
-                str(name): _integer(amount)
-                for name, amount in connection.execute("SELECT name, amount FROM counter")
-            }
+            counters, damaged = read_counters(connection)
+            self._reading.damaged.update(f"counter {name}" for name in damaged)
             last = connection.execute("SELECT coalesce(max(sequence), 0) FROM event").fetchone()
             warnings = ["the store is read-only"] if self._read_only else []
-            if self._damaged:
-                named = ", ".join(sorted(self._damaged)[:10])
-                warnings.append(
-                    f"{len(self._damaged)} stored items fail their checksum and are set aside: {named}; "
-                    "restore a backup to have them again"
-                )
+            warnings += self._reading.warnings()
             return BackendStatus(
                 place=f"sqlite:{self._path}",
                 row_count=counters["rows"],
@@ -222,7 +166,12 @@ def _open(path: Path, read_only: bool, vfs: str | None, synchronous: str) -> Sql
     except apsw.Error as error:
         raise explain(error) from error
     _sync_folder(path.parent)
-    return SqliteBackend(connection, path, read_only=read_only)
+    try:
+        damaged = [] if read_only else repair_counters(connection)
+    except apsw.Error as error:
+        connection.close(True)
+        raise explain(error) from error
+    return SqliteBackend(connection, path, read_only=read_only, damaged_counters=damaged)
 
 
 def _connect(path: Path, *, read_only: bool, vfs: str | None, synchronous: str) -> apsw.Connection:
@@ -235,6 +184,7 @@ def _connect(path: Path, *, read_only: bool, vfs: str | None, synchronous: str) 
     else:
         connection = apsw.Connection(str(path), vfs=vfs)
     try:
+        register_checksum(connection)
         connection.set_busy_timeout(500)
         connection.pragma("locking_mode", "EXCLUSIVE")
         if not read_only:

@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 
 from memoryd.backend import BackupResult
-from memoryd.sqlite.schema import prepare_schema, verify_pages
+from memoryd.sqlite.schema import check_version, verify_pages
 from memoryd.sqlite.writer import explain
 from services.errors import ConfigurationError
 
@@ -67,7 +67,8 @@ def describe_copy(path: Path) -> BackupResult:
     connection = apsw.Connection(path.as_uri() + "?immutable=1", flags=_READ_FLAGS)
     try:
         verify_pages(connection, str(path))
-        prepare_schema(connection, str(path), writable=False)
+        if check_version(connection, str(path)) == 0:  # an older one is migrated when it is opened
+            raise ConfigurationError(f"{path} is an empty file, not a store")
         counted = connection.execute("SELECT count(*) FROM memory").fetchone()
     except apsw.Error as error:
         raise explain(error) from error

@@ -67,7 +67,7 @@ def edge_columns(edge: Edge) -> Columns:
 
 def event_columns(event: Event) -> Columns:
     ids = ",".join(map(str, event.memory_ids))
-    return (event.sequence, event.time_ms, event.kind, ids, event.detail)
+    return sealed((event.sequence, event.time_ms, event.kind, ids, event.detail))
 
 
 def read_ids(text: str) -> tuple[int, ...]:

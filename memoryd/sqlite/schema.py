@@ -30,6 +30,12 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE counter(name TEXT PRIMARY KEY, amount INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO counter VALUES ('highest_id', 0), ('rows', 0), ('edges', 0);
     """,
+    """
+    ALTER TABLE event ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+    UPDATE event SET crc = crc_of(sequence, time_ms, kind, ids, detail);
+    ALTER TABLE counter ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+    UPDATE counter SET crc = crc_of(name, amount);
+    """,
 )
 VERSION = len(MIGRATIONS)
 
@@ -37,8 +43,23 @@ VERSION = len(MIGRATIONS)
 def prepare_schema(connection: apsw.Connection, place: str, *, writable: bool) -> None:
     """Creates the tables or migrates an older store, each step in one transaction.
 
-    Raises ConfigurationError for a store of a newer version or a file that is something else.
+    The connection must know crc_of(). Raises ConfigurationError for a store of a newer version or a file
+    that is something else.
     """
+    version = check_version(connection, place)
+    if version == VERSION:
+        return
+    if not writable:
+        raise ConfigurationError(f"--backend: {place} needs a migration, which read-only forbids")
+    for number in range(version, VERSION):
+        with connection:
+            connection.execute(MIGRATIONS[number])
+            connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("user_version", number + 1)
+
+
+def check_version(connection: apsw.Connection, place: str) -> int:
+    """The schema version of a store, 0 of an empty file. Raises ConfigurationError as `prepare_schema`."""
     application_id = int(connection.pragma("application_id"))
     version = int(connection.pragma("user_version"))
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -53,15 +74,7 @@ def prepare_schema(connection: apsw.Connection, place: str, *, writable: bool) -
             f"{VERSION}); install that version again, or restore a backup made before the upgrade",
             reason="STORE_TOO_NEW",
         )
-    if version == VERSION:
-        return
-    if not writable:
-        raise ConfigurationError(f"--backend: {place} needs a migration, which read-only forbids")
-    for number in range(version, VERSION):
-        with connection:
-            connection.execute(MIGRATIONS[number])
-            connection.pragma("application_id", APPLICATION_ID)
-            connection.pragma("user_version", number + 1)
+    return version
 
 
 def verify_pages(connection: apsw.Connection, place: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import apsw
 
 from memoryd.memory import Batch
+from memoryd.sqlite.counters import change_counter, raise_counter
 from memoryd.sqlite.rows import edge_columns, event_columns, record_columns, row_columns, sealed
 from services.errors import (
     DataLossError,
@@ -163,8 +164,8 @@ def write_batch(connection: apsw.Connection, batch: Batch) -> None:
         run("DELETE FROM record WHERE id=?", (memory_id,))
         run("DELETE FROM edge WHERE low=?1 OR high=?1", (memory_id,))
         edges = connection.changes()
-        run("UPDATE counter SET amount=amount-? WHERE name='rows'", (removed,))
-        run("UPDATE counter SET amount=amount-? WHERE name='edges'", (edges,))
+        change_counter(connection, "rows", -removed)
+        change_counter(connection, "edges", -edges)
     for memory in batch.puts:
         known = run("SELECT 1 FROM memory WHERE id=?", (memory.memory_id,)).fetchone()
         run("INSERT OR REPLACE INTO memory VALUES(?,?,?,?)", row_columns(memory.row))
@@ -173,10 +174,9 @@ def write_batch(connection: apsw.Connection, batch: Batch) -> None:
             record_columns(memory.memory_id, memory.record),
         )
         if known is None:
-            run("UPDATE counter SET amount=amount+1 WHERE name='rows'")
+            change_counter(connection, "rows", 1)
     if batch.puts:
-        highest = max(memory.memory_id for memory in batch.puts)
-        run("UPDATE counter SET amount=max(amount,?) WHERE name='highest_id'", (highest,))
+        raise_counter(connection, "highest_id", max(memory.memory_id for memory in batch.puts))
     connection.executemany(
         "UPDATE record SET created_at=?2, last_recalled=?3, fidelity=?4, decay_alpha=?5, state=?6,"
         " keystone=?7, recall_count=?8, consolidation_depth=?9, importance=?10, emotion_primary=?11,"
@@ -185,19 +185,19 @@ def write_batch(connection: apsw.Connection, batch: Batch) -> None:
     )
     for first, second in batch.disconnects:
         run("DELETE FROM edge WHERE low=? AND high=?", (min(first, second), max(first, second)))
-        run("UPDATE counter SET amount=amount-? WHERE name='edges'", (connection.changes(),))
+        change_counter(connection, "edges", -connection.changes())
     for edge in batch.connects:
         known = run("SELECT 1 FROM edge WHERE low=? AND high=?", edge.pair).fetchone()
         run("INSERT OR REPLACE INTO edge VALUES(?,?,?,?,?,?,?,?)", edge_columns(edge))
         if known is None:
-            run("UPDATE counter SET amount=amount+1 WHERE name='edges'")
+            change_counter(connection, "edges", 1)
     for name, text in batch.values.items():
         if text is None:
             run("DELETE FROM value WHERE name=?", (name,))
         else:
             run("INSERT OR REPLACE INTO value VALUES(?,?,?)", sealed((name, text)))
     for event in batch.events:
-        run("INSERT OR REPLACE INTO event VALUES(?,?,?,?,?)", event_columns(event))
+        run("INSERT OR REPLACE INTO event VALUES(?,?,?,?,?,?)", event_columns(event))
         if event.sequence % 1000 == 0:
             run("DELETE FROM event WHERE sequence<=?", (event.sequence - KEPT_EVENTS,))
 
