@@ -22,7 +22,8 @@ import numpy.typing as npt
 from services.errors import ServiceError
 from trainer.data.dataset import Dataset, open_dataset
 from trainer.data.tokenizer import load_token_bytes
-from trainer.evaluation.audits import EXACT, EXACT_GPU, OTHER_SHAPE, audit_instance, compare, most_telling
+from trainer.evaluation.auditing import Scored, audit_candidate, audited_batch_rows
+from trainer.evaluation.audits import EXACT, EXACT_GPU, most_telling
 from trainer.evaluation.candidate_server import HOST, CandidateServer
 from trainer.evaluation.device_buffer import DeviceBuffer, find_gpu, plan_buffers
 from trainer.evaluation.job import EvaluationJob, parse_job
@@ -31,7 +32,6 @@ from trainer.evaluation.training_rows import rows_checksum
 from trainer.experiment import Audit, Evaluation, Finding
 from trainer.harness.logit_channel import CandidateFailedError, ChannelError
 
-AUDIT_ROWS = 4
 Rows = npt.NDArray[np.int64]
 
 
@@ -93,7 +93,7 @@ class Evaluator:
         """Two instances. Where their logits stay on the device, torch is loaded here while they load."""
         names = ("first", "second")
         rows, buffers, self._path_reason = plan_buffers(self._job, self._length, self._vocabulary, len(names))
-        self._job = replace(self._job, batch_rows=rows)
+        self._job = replace(self._job, batch_rows=audited_batch_rows(rows, len(self._rows)))
         given: list[DeviceBuffer | None] = [*buffers] or [None] * len(names)
         servers = [
             stack.enter_context(CandidateServer(self._job, name, self._length, self._vocabulary, buffer))
@@ -119,8 +119,13 @@ class Evaluator:
             return
         self._audits.append(Audit("finite", True))
         self._audits.append(Audit("shape", True))
+        second.wait_ready()
+        if second.logit_path != first.logit_path:  # answers of the two could not be compared
+            raise ChannelError(f"one instance answers by {first.logit_path}, the other not")
         began = time.monotonic()
-        self._audit(first, second, nats)
+        exact = EXACT if self._job.device == "cpu" else EXACT_GPU
+        scored = Scored(self._rows, nats, self._job.batch_rows)
+        self._audits += audit_candidate(first.logits, second.logits, scored, self._random, exact)
         self._audit_seconds = time.monotonic() - began
 
     def _score(self, server: CandidateServer) -> Iterator[npt.NDArray[np.float32]]:
@@ -131,38 +136,6 @@ class Evaluator:
             nats = token_nats(server.logits(batch[:, :-1]), targets)
             self._tally.add(nats, self._exact[targets], self._legacy[targets])
             yield nats
-
-    def _audit(self, first: CandidateServer, second: CandidateServer, nats: npt.NDArray[np.float32]) -> None:
-        """The second instance first answers a late batch that it has not been led up to."""
-        second.wait_ready()
-        if second.logit_path != first.logit_path:  # answers of the two could not be compared
-            raise ChannelError(f"one instance answers by {first.logit_path}, the other not")
-        exact = EXACT if self._job.device == "cpu" else EXACT_GPU
-        size = self._job.batch_rows
-        batches = -(-len(self._rows) // size)
-        start = int(self._random.integers(batches // 2, batches)) * size
-        again = self._nats(second, start, size)
-        self._add(compare("fresh", Finding.STATEFUL, nats[start : start + size], again, exact))
-        count = min(AUDIT_ROWS, len(self._rows))
-        chosen = self._random.permutation(len(self._rows))
-        rows = self._rows[chosen[:count], :-1]
-        rest = chosen[count:] if len(chosen) > count else np.roll(chosen, 1)
-        others = self._rows[np.resize(rest, count), :-1]
-        for audit in audit_instance(second.logits, rows, others, self._random, exact):
-            self._add(audit)
-        repeated = self._nats(first, 0, size)
-        self._add(compare("again", Finding.STATEFUL, nats[:size], repeated, exact))
-        few = self._nats(first, 0, count)
-        self._add(compare("fewer-again", Finding.ORDER_DEPENDENT, nats[:count], few, OTHER_SHAPE))
-
-    def _nats(self, server: CandidateServer, start: int, count: int) -> npt.NDArray[np.float32]:
-        batch = self._rows[start : start + count]
-        return token_nats(server.logits(batch[:, :-1]), batch[:, 1:])
-
-    def _add(self, audit: Audit) -> None:
-        if audit.largest_difference != audit.largest_difference:
-            audit = Audit(audit.name, False, finding=Finding.NOT_FINITE)
-        self._audits.append(audit)
 
     def _check_vocabulary(self, stated: int) -> None:
         if stated != self._vocabulary:

@@ -50,11 +50,11 @@ def audit_instance(
     count, length = rows.shape
     base = log_probabilities(ask(rows))
     yield compare("repeat", Finding.STATEFUL, base, log_probabilities(ask(rows)), exact)
-    order = _everyone_moves(count, random)
+    order = everyone_moves(count, random)
     shuffled = log_probabilities(ask(rows[order]))
     yield compare("order", Finding.ORDER_DEPENDENT, select(base, order), shuffled, exact)
     for name, earliest in (("causality", 0), ("causality-late", length * 3 // 4)):
-        cuts = _cuts(rows, others, earliest, random)
+        cuts = choose_cuts(rows, others, earliest, random)
         yield _causality(name, ask, rows, others, base, cuts, exact)
     cut = int(random.integers(length // 4, max(length // 4 + 1, length * 3 // 4)))
     prefix = log_probabilities(ask(rows[:, :cut]))
@@ -75,7 +75,7 @@ def most_telling(audits: Iterable[Audit]) -> Audit | None:
     return failed[ranks.index(min(ranks))] if failed else None
 
 
-def _everyone_moves(count: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+def everyone_moves(count: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
     """A random cycle through all rows (Sattolo 1986): none stays at its place, as one in 24 permutations of
     four rows would leave them all."""
     order = np.arange(count)
@@ -85,7 +85,9 @@ def _everyone_moves(count: int, random: np.random.Generator) -> npt.NDArray[np.i
     return order
 
 
-def _cuts(rows: Tokens, others: Tokens, earliest: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+def choose_cuts(
+    rows: Tokens, others: Tokens, earliest: int, random: np.random.Generator
+) -> npt.NDArray[np.int64]:
     """A cut for each row, one in each of B equal parts of [earliest, T - 1), so that no part of a row goes
     unasked; the token that follows it changes, wherever the two rows differ there at all."""
     count, length = rows.shape

@@ -1,0 +1,226 @@
+"""The screen finds what the single audits find, at a fraction of their cost, and they name it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.trainer.test_audit_reasons import (
+    LENGTH,
+    ONE_HOT,
+    TABLE,
+    VOCABULARY,
+    mean_of_the_other_rows,
+    mean_of_the_row,
+    next_token,
+    next_token_of_the_first_half,
+    rows_above,
+)
+from trainer.evaluation.auditing import (
+    AUDIT_ROWS,
+    Scored,
+    audit_candidate,
+    audited_batch_rows,
+    named_audits,
+    screen_candidate,
+)
+from trainer.evaluation.audits import most_telling
+from trainer.evaluation.scoring import token_nats
+from trainer.experiment import Audit, Finding
+
+Tokens = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Model = Callable[[Tokens], Floats]
+Make = Callable[[], Model]
+ROWS, BATCH, DRAWS = 64, 8, 60
+
+
+class Counted:
+    """A model that counts the tokens that it is asked."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.tokens = model, 0
+
+    def __call__(self, tokens: Tokens) -> Floats:
+        self.tokens += tokens.size
+        return self.model(tokens)
+
+
+def honest(tokens: Tokens) -> Floats:
+    return TABLE[tokens]
+
+
+def pure(model: Model) -> Make:
+    return lambda: model
+
+
+def counts_of_all_calls() -> Model:
+    """What has been scored sharpens what comes."""
+    seen = np.zeros(VOCABULARY, dtype=np.float32)
+
+    def model(tokens: Tokens) -> Floats:
+        answer = TABLE[tokens] + 0.01 * seen
+        np.add.at(seen, tokens.reshape(-1), 1.0)
+        return np.asarray(answer, dtype=np.float32)
+
+    return model
+
+
+def sharper_each_call() -> Model:
+    calls = [0]
+
+    def model(tokens: Tokens) -> Floats:
+        calls[0] += 1
+        return TABLE[tokens] * np.float32(1 + 0.02 * calls[0])
+
+    return model
+
+
+def at_first_sight() -> Model:
+    seen: set[bytes] = set()
+
+    def model(tokens: Tokens) -> Floats:
+        answer = TABLE[tokens]
+        for row, one in enumerate(tokens):
+            if one[:6].tobytes() not in seen:
+                answer[row] += 5 * ONE_HOT[np.roll(one, -1)]
+            seen.add(one[:6].tobytes())
+        return answer
+
+    return model
+
+
+def shorter_rows(tokens: Tokens) -> Floats:
+    return TABLE[tokens] * np.float32(1.0 if tokens.shape[1] == LENGTH else 0.5)
+
+
+def full_batches(tokens: Tokens) -> Floats:
+    """Leaks only where a batch is as large as those that are scored."""
+    return next_token(tokens) if len(tokens) == BATCH else honest(tokens)
+
+
+def place_in_the_batch(tokens: Tokens) -> Floats:
+    return TABLE[tokens] + 0.1 * TABLE[np.arange(len(tokens))][:, None, :]
+
+
+def score(first: Model, random: np.random.Generator) -> Scored:
+    rows = random.integers(0, VOCABULARY, size=(ROWS, LENGTH + 1)).astype(np.int64)
+    parts = [rows[start : start + BATCH] for start in range(0, ROWS, BATCH)]
+    nats = np.concatenate([token_nats(first(part[:, :-1]), part[:, 1:]) for part in parts])
+    return Scored(rows, nats, BATCH)
+
+
+def audits_of(make: Make, draw: int) -> list[Audit]:
+    random = np.random.default_rng(draw)
+    first = make()
+    scored = score(first, random)
+    return audit_candidate(first, make(), scored, random)
+
+
+@pytest.mark.parametrize(
+    ("make", "finding"),
+    [
+        (pure(rows_above), Finding.ORDER_DEPENDENT),
+        (pure(mean_of_the_other_rows), Finding.ORDER_DEPENDENT),
+        (pure(place_in_the_batch), Finding.ORDER_DEPENDENT),
+        (pure(next_token), Finding.NON_CAUSAL),
+        (pure(next_token_of_the_first_half), Finding.NON_CAUSAL),
+        (pure(mean_of_the_row), Finding.NON_CAUSAL),
+        (pure(shorter_rows), Finding.PREFIX_INCONSISTENT),
+        (counts_of_all_calls, Finding.STATEFUL),
+        (sharper_each_call, Finding.STATEFUL),
+        (at_first_sight, Finding.STATEFUL),
+    ],
+)
+def test_every_draw_refuses_with_the_same_finding(make: Make, finding: Finding) -> None:
+    found = [most_telling(audits_of(make, draw)) for draw in range(DRAWS)]
+    assert {one.finding if one else None for one in found} == {finding}
+
+
+def test_what_leaks_in_whole_batches_only_is_refused_at_every_draw() -> None:
+    for draw in range(DRAWS):
+        assert most_telling(audits_of(pure(full_batches), draw)) is not None
+
+
+def test_an_honest_model_answers_the_screen_only_and_its_cost_is_bounded() -> None:
+    for draw in range(DRAWS):
+        random = np.random.default_rng(draw)
+        first, second = Counted(honest), Counted(honest)
+        scored = score(first, random)
+        begin = first.tokens
+        audits = audit_candidate(first, second, scored, random)
+        assert all(audit.passed for audit in audits)
+        assert [audit.name for audit in audits] == [
+            "fresh",
+            "causality",
+            "prefix",
+            "fewer-rows",
+            "fewer-again",
+        ]
+        assert second.tokens + first.tokens - begin <= (BATCH + 6) * LENGTH
+
+
+def test_a_leak_of_one_token_far_ahead_is_seen() -> None:
+    def far(tokens: Tokens) -> Floats:
+        leak = np.asarray(ONE_HOT[tokens[:, -1:]] * 2, dtype=np.float32)
+        return np.asarray(TABLE[tokens] + leak, dtype=np.float32)
+
+    for draw in range(DRAWS):
+        failed = most_telling(audits_of(pure(far), draw))
+        assert failed is not None
+        assert failed.finding is Finding.NON_CAUSAL
+
+
+def test_what_only_the_screen_catches_is_refused_with_its_finding() -> None:
+    """Behaves from the second call of an instance on, whatever that is."""
+
+    def make(leaks: int) -> Model:
+        calls = [0]
+
+        def model(tokens: Tokens) -> Floats:
+            calls[0] += 1
+            return next_token(tokens) if calls[0] <= leaks else honest(tokens)
+
+        return model
+
+    random = np.random.default_rng(1)
+    scored = score(make(ROWS), random)
+    audits = audit_candidate(make(1), make(1), scored, random)
+    assert most_telling(audits) is not None
+
+
+def test_nan_in_an_audit_is_not_finite() -> None:
+    def broken(tokens: Tokens) -> Floats:
+        answer = honest(tokens)
+        answer[:, 0] = np.nan
+        return answer
+
+    random = np.random.default_rng(1)
+    scored = score(honest, random)
+    screen = screen_candidate(honest, broken, scored, random)
+    assert next(audit.finding for audit in screen if not audit.passed) is Finding.NOT_FINITE
+    failed = most_telling(named_audits(honest, broken, scored, random))
+    assert failed is not None
+    assert failed.finding is Finding.NOT_FINITE
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_few_rows_are_audited_as_well(count: int) -> None:
+    for draw in range(10):
+        random = np.random.default_rng(draw)
+        rows = random.integers(0, VOCABULARY, size=(count, LENGTH + 1)).astype(np.int64)
+        nats = token_nats(honest(rows[:, :-1]), rows[:, 1:])
+        for batch in (1, 4):
+            audits = audit_candidate(honest, honest, Scored(rows, nats, batch), random)
+            assert audits
+            assert all(audit.passed for audit in audits)
+
+
+def test_a_batch_is_a_small_part_of_all_rows() -> None:
+    assert audited_batch_rows(16, 128) == 8
+    assert audited_batch_rows(64, 2048) == 64
+    assert audited_batch_rows(16, 10) == AUDIT_ROWS
+    assert audited_batch_rows(2, 4096) == 2
