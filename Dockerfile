@@ -26,8 +26,11 @@ COPY entropyd entropyd
 COPY memoryd/__init__.py memoryd/__init__.py
 COPY trainer/__init__.py trainer/__init__.py
 COPY agent/__init__.py agent/__init__.py
+# Left out for size: numpy's tests, type stubs, and the wheel's second copy of librtlsdr.
 RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[entropyd,rtlsdr,otel]" \
- && find /opt/venv -type d -name tests -path '*/numpy/*' -prune -exec rm -rf {} +
+ && find /opt/venv -type d -name tests -path '*/numpy/*' -prune -exec rm -rf {} + \
+ && find /opt/venv -name '*.pyi' -delete \
+ && find /opt/venv -name 'librtlsdr.so.0.*' -execdir ln -sf librtlsdr.so.0 {} \;
 
 FROM build AS build-memoryd
 COPY memoryd memoryd
