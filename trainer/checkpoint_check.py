@@ -45,6 +45,7 @@ class CheckedCheckpoint:
 
 def take_checkpoint(out: Path, target: Path, largest_bytes: int) -> CheckedCheckpoint:
     """Moves the two files out of the candidate's folder, once all its processes are gone, and checks them.
+    What an earlier daemon has moved already is taken as it is: no candidate reaches `target`.
 
     Raises BadCheckpointError.
     """
@@ -63,6 +64,8 @@ def _take(source: Path, target: Path, largest_bytes: int) -> None:
     try:
         found = os.lstat(source)
     except OSError as error:
+        if target.is_file():
+            return
         raise BadCheckpointError(f"train() left no {source.name}") from error
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         raise BadCheckpointError(f"{source.name} is a link or no plain file")

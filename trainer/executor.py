@@ -35,12 +35,14 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Job:
-    """One experiment: its source, its leased devices and a folder of its own for everything it writes."""
+    """One experiment: its source, its leased devices and a folder of its own for everything it writes.
+    adopted: an earlier daemon began it, and `recover` said that it can go on."""
 
     request: ExperimentRequest
     source: str
     folder: Path
     devices: tuple[DeviceInfo, ...]
+    adopted: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,13 @@ class Executor(Protocol):
 
     `run` yields events in order and ends with exactly one EndEvent; a candidate's failure is that event's
     result, never an exception. Closing the iterator or cancelling its task ends every process of the run
-    before it returns. `check` raises FailedPreconditionError (DATA_NOT_FOUND, DATA_MISMATCH,
+    before it returns, but after `release` where that answered True: then a run that is training goes on, and
+    an executor of the next daemon takes it up. For an adopted job all events come again from the first one
+    on. `check` raises FailedPreconditionError (DATA_NOT_FOUND, DATA_MISMATCH,
     DEVICE_CLASS_MISMATCH, SANDBOX_UNAVAILABLE, DOES_NOT_FIT) for a request that could not run here and
     returns the data hash that it will run on. `needs_data` is False where
-    nothing is trained and PrepareData may answer at once. `clean_up` ends what an earlier daemon left.
+    nothing is trained and PrepareData may answer at once. `recover` says whether what an earlier daemon
+    left in a folder can be adopted; where it cannot, or where that is not wanted, it ends and removes it.
     """
 
     @property
@@ -114,4 +119,6 @@ class Executor(Protocol):
 
     async def sample(self, job: Job, request: SampleRequest) -> str: ...
 
-    async def clean_up(self, folder: Path) -> None: ...
+    async def recover(self, folder: Path, *, adopt: bool) -> bool: ...
+
+    async def release(self) -> bool: ...

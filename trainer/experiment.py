@@ -174,7 +174,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Experiment:
-    """The record of one experiment; times are seconds since the epoch, 0 for not yet."""
+    """The record of one experiment; times are seconds since the epoch, 0 for not yet. devices are the
+    indices of those that it was started on."""
 
     request: ExperimentRequest
     state: State = State.QUEUED
@@ -186,6 +187,7 @@ class Experiment:
     last_sequence: int = 0
     queue_position: int = 0
     result: Result | None = None
+    devices: tuple[int, ...] = ()
 
     @property
     def experiment_id(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from services import logs
+from services import logs, tracing
 from services.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 
 class Experiments(AbstractAsyncContextManager["Experiments"]):
-    """All experiments of one daemon. Entering closes what an earlier daemon left running (INTERRUPTED) and
-    queues again what it had not begun; leaving ends what runs, and leaves the queue in the journal."""
+    """All experiments of one daemon. Entering adopts what an earlier daemon left running, closes what cannot
+    be adopted (INTERRUPTED) and queues again what it had not begun. Leaving ends what runs, or with hand_over
+    leaves it to the next daemon where the executor can; the queue stays in the journal."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
         *,
         queue_capacity: int,
         now: Callable[[], float],
+        hand_over: bool = False,
     ) -> None:
         self._journal, self._executor, self._runs = journal, executor, runs
         self._capacity, self._now = queue_capacity, now
@@ -45,7 +47,8 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
         self._queue: list[str] = []
         self._free: list[DeviceInfo] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._closing = False
+        self._closing = self._released = False
+        self._hand_over = hand_over
 
     async def __aenter__(self) -> Self:
         capabilities = await self._executor.capabilities()
@@ -56,14 +59,15 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
             if experiment.state is State.QUEUED:
                 self._queue.append(experiment.experiment_id)
                 continue
-            await self._executor.clean_up(self.folder(experiment.experiment_id))
-            message = "the trainer stopped while the experiment ran; start it again under a new id"
-            self._finish(live, State.FAILED, Result(failure=Failure.INTERRUPTED, failure_message=message))
+            if not await self._adopt(live):
+                message = "the trainer stopped while the experiment ran; start it again under a new id"
+                self._finish(live, State.FAILED, Result(failure=Failure.INTERRUPTED, failure_message=message))
         self._pump()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._closing = True
+        self._released = self._hand_over and await self._executor.release()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -200,6 +204,24 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
             return experiment
         return replace(experiment, queue_position=self._queue.index(experiment.experiment_id) + 1)
 
+    async def _adopt(self, live: LiveRun) -> bool:
+        """Takes up what an earlier daemon began, on the devices that it has; False when that cannot be."""
+        wanted = live.experiment.devices
+        devices = tuple(device for device in self._free if device.index in wanted)
+        there = bool(wanted) and len(devices) == len(wanted)
+        folder = self.folder(live.experiment.experiment_id)
+        if not await self._executor.recover(folder, adopt=there):
+            return False
+        self._lease(live, devices, adopted=True)
+        return True
+
+    def _lease(self, live: LiveRun, devices: tuple[DeviceInfo, ...], *, adopted: bool) -> None:
+        live.devices = devices
+        self._free = [device for device in self._free if device not in devices]
+        # In the context of the call that started it: logs and spans carry that call's trace id.
+        task = asyncio.create_task(self._run(live, adopted=adopted), context=live.context.copy())
+        self._tasks[live.experiment.experiment_id] = task
+
     def _pump(self) -> None:
         """Leases devices to the oldest experiments; a large one is not overtaken by smaller ones."""
         while self._queue and not self._closing:
@@ -208,17 +230,23 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
             if len(self._free) < wanted:
                 return
             self._queue.pop(0)
-            live.devices, self._free = tuple(self._free[:wanted]), self._free[wanted:]
-            task = asyncio.create_task(self._run(live))
-            self._tasks[live.experiment.experiment_id] = task
+            self._lease(live, tuple(self._free[:wanted]), adopted=False)
 
-    async def _run(self, live: LiveRun) -> None:
+    async def _run(self, live: LiveRun, *, adopted: bool) -> None:
         experiment_id = live.experiment.experiment_id
         logs.experiment_id.set(experiment_id)
+        with tracing.span("experiment"):
+            await self._follow(live, adopted=adopted)
+
+    async def _follow(self, live: LiveRun, *, adopted: bool) -> None:
+        experiment_id = live.experiment.experiment_id
         try:
-            job = replace(self.job(experiment_id), devices=live.devices)
+            job = replace(self.job(experiment_id), devices=live.devices, adopted=adopted)
             job.folder.mkdir(parents=True, exist_ok=True)
-            live.change(state=State.STARTING, start_time=self._now())
+            if not adopted:
+                indices = tuple(device.index for device in live.devices)
+                live.experiment = replace(live.experiment, devices=indices)
+                live.change(state=State.STARTING, start_time=self._now())
             async with aclosing(self._executor.run(job)) as events:  # type: ignore[type-var]
                 async for event in events:
                     if isinstance(event, EndEvent):
@@ -249,6 +277,9 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
             return
         if live.cancel_reason:
             self._finish(live, State.CANCELLED, Result(failure_message=live.cancel_reason))
+            return
+        if self._released:
+            log.warning("the experiment goes on without this daemon; start trainerd again to adopt it")
             return
         message = "the trainer was stopped while the experiment ran; start it again under a new id"
         self._finish(live, State.FAILED, Result(failure=Failure.INTERRUPTED, failure_message=message))

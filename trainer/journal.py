@@ -104,6 +104,11 @@ class Journal:
         query = "SELECT coalesce(max(sequence), 0) FROM events WHERE experiment_id=?"
         return int(self._connection.execute(query, (experiment_id,)).fetchone()[0])
 
+    def count(self, experiment_id: str, kind: str) -> int:
+        """Events of one kind."""
+        query = "SELECT count(*) FROM events WHERE experiment_id=? AND kind=?"
+        return int(self._connection.execute(query, (experiment_id, kind)).fetchone()[0])
+
     def find(self, experiment_id: str) -> tuple[Experiment, str] | None:
         """The experiment and its content hash."""
         query = "SELECT record, content_hash FROM experiments WHERE experiment_id=?"

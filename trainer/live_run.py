@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import replace
 
 from pydantic import TypeAdapter
 
+from services import tracing
 from services.errors import ResourceExhaustedError
 from trainer.executor import DeviceInfo, EndEvent, LogEvent, MetricEvent, PhaseEvent, RunEvent
 from trainer.experiment import Experiment, Result, State
@@ -17,6 +19,7 @@ COMMIT_SECONDS = 0.05
 MOST_LOG_LINES = 5_000
 MOST_METRICS = 200_000
 _EXPERIMENT = TypeAdapter(Experiment)
+_ORDER = tuple(State)
 
 
 class LiveRun:
@@ -26,12 +29,17 @@ class LiveRun:
         self.experiment = experiment
         self.devices: tuple[DeviceInfo, ...] = ()
         self.cancel_reason = ""
+        self.context = copy_context()
         self.changed = asyncio.Event()
         self._journal, self._now = journal, now
         self._sequence = journal.last_sequence(experiment.experiment_id)
         self._pending: list[StoredEvent] = []
         self._timer: asyncio.TimerHandle | None = None
         self._log_lines = self._metrics = self._dropped = 0
+        # An adopted run tells everything again; what the journal holds already is passed over.
+        self._known_lines, self._known_metrics = (
+            journal.count(experiment.experiment_id, kind) for kind in ("log", "metric")
+        )
 
     def change(
         self,
@@ -65,19 +73,21 @@ class LiveRun:
             self.experiment = replace(
                 self.experiment, tier=event.tier, progress=max(event.progress, self.experiment.progress)
             )
-            self.change(state=event.state)
+            if _ORDER.index(event.state) > _ORDER.index(self.experiment.state):
+                self.change(state=event.state)
         elif isinstance(event, MetricEvent):
             self._metrics += 1
+            tracing.note("metric", {**event.values, "step": event.step})
             self.experiment = replace(self.experiment, progress=max(event.progress, self.experiment.progress))
             if self._metrics > MOST_METRICS:
                 self._dropped += 1
-            else:
+            elif self._metrics > self._known_metrics:
                 self._add("metric", body(step=event.step, values=dict(event.values)))
         elif isinstance(event, LogEvent):
             self._log_lines += 1
             if self._log_lines > MOST_LOG_LINES:
                 self._dropped += 1
-            else:
+            elif self._log_lines > self._known_lines:
                 self._add("log", body(stream=event.stream, text=event.text))
 
     def close(self) -> None:

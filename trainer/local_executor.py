@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -15,7 +14,11 @@ from trainer.executor import Capabilities, DeviceInfo, Job, RunEvent, SampleRequ
 from trainer.experiment import ExperimentRequest, Origin, Tier
 from trainer.local_run import LocalRun, RunSettings
 from trainer.presets import PRESETS
+from trainer.recorded import RecordedProcess
+from trainer.run_folder import RunFolder
 from trainer.sandbox.container import remove_containers_below
+from trainer.sandbox.launch import has_supervisor
+from trainer.sandbox.plan import parse_plan
 from trainer.sandbox.tiers import choose_tier
 from trainer.settings import TrainerSettings
 
@@ -30,6 +33,7 @@ class LocalExecutor:
         self._settings = settings
         self._capabilities = capabilities
         self._data = settings.data.resolve()
+        self._released = False
         cores = _core_count()
         self._run_settings = RunSettings(
             tier=capabilities.tier,
@@ -41,6 +45,7 @@ class LocalExecutor:
             setup_seconds=settings.setup_limit_seconds,
             evaluation_seconds=settings.evaluation_limit_seconds,
             container=(settings.container_image, settings.container_engine),
+            orphan_seconds=settings.orphan_seconds,
         )
 
     @classmethod
@@ -75,7 +80,8 @@ class LocalExecutor:
     async def run(self, job: Job) -> AsyncIterator[RunEvent]:
         dataset = find_data(self._data, job.request.data_hash, PRESETS[job.request.preset])
         # Closed here: a generator within another would otherwise end some time after its owner has left.
-        async with aclosing(LocalRun(job, dataset, self._run_settings).events()) as events:  # type: ignore[type-var]
+        run = LocalRun(job, dataset, self._run_settings, lambda: self._released)
+        async with aclosing(run.events()) as events:  # type: ignore[type-var]
             async for event in events:
                 yield event
 
@@ -90,13 +96,24 @@ class LocalExecutor:
         dataset = find_data(self._data, job.request.data_hash, PRESETS[job.request.preset])
         return await sample_from(job, dataset, self._run_settings, request)
 
-    async def clean_up(self, folder: Path) -> None:
-        """Processes of a dead daemon end by themselves (parent-death signal); files of the run go here."""
+    async def recover(self, folder: Path, *, adopt: bool) -> bool:
+        """A run can be adopted when its supervisor has left a record of this boot, made in the tier that is
+        in force now."""
+        files = RunFolder(folder)
+        process = RecordedProcess.find(files.record)
+        if adopt and process is not None and _tier_of(files.plan) == self._capabilities.tier.value:
+            return True
+        if process is not None:
+            await process.stop()
         if self._capabilities.tier is Tier.CONTAINER:
             engine = self._run_settings.container[1]
             await asyncio.to_thread(remove_containers_below, str(folder), engine)
-        for name in ("scratch", "out", "evaluation"):
-            await asyncio.to_thread(shutil.rmtree, folder / name, ignore_errors=True)
+        await asyncio.to_thread(files.tidy, keep_checkpoint=False)
+        return False
+
+    async def release(self) -> bool:
+        self._released = self._run_settings.orphan_seconds > 0 and has_supervisor()
+        return self._released
 
     def _check_devices(self, request: ExperimentRequest) -> None:
         devices = self._capabilities.devices
@@ -121,6 +138,14 @@ def _refuse_misfit(request: ExperimentRequest, device: DeviceInfo) -> None:
             f"preset {request.preset} needs a GPU, this trainer has none; use preset cpu",
             reason="DOES_NOT_FIT",
         )
+
+
+def _tier_of(plan: Path) -> str:
+    """The tier in which a run was started; empty when that cannot be told."""
+    try:
+        return parse_plan(plan.read_text(encoding="utf-8")).tier
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
 
 
 def _core_count() -> int:

@@ -33,15 +33,23 @@ class RunSettings:
     setup_seconds: float
     evaluation_seconds: float
     container: tuple[str, str] = ("", "")
+    orphan_seconds: float = 0.0
 
 
 class LocalRun:
-    """Runs a job once. Leaving `events` early ends all its processes first."""
+    """Runs a job once. Leaving `events` early ends all its processes first, unless leaves() says that the
+    training goes on without this daemon."""
 
     def __init__(
-        self, job: Job, dataset: Dataset, settings: RunSettings, clock: Callable[[], float] = time.monotonic
+        self,
+        job: Job,
+        dataset: Dataset,
+        settings: RunSettings,
+        leaves: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job, self._dataset, self._settings, self._clock = job, dataset, settings, clock
+        self._leaves, self._ended = leaves, False
         self._folder = RunFolder(job.folder)
         self._queue: asyncio.Queue[RunEvent | BaseException] = asyncio.Queue()
         self._started = clock()
@@ -54,16 +62,21 @@ class LocalRun:
                 event = await self._queue.get()
                 if isinstance(event, BaseException):
                     raise event
+                self._ended = isinstance(event, EndEvent)
                 yield event
-                if isinstance(event, EndEvent):
+                if self._ended:
                     return
         finally:
             worker.cancel()
             await asyncio.wait([worker])
-            if self._settings.tier is Tier.CONTAINER:
-                engine = self._settings.container[1]
-                await asyncio.to_thread(remove_containers_below, str(self._job.folder), engine)
-            await asyncio.to_thread(self._folder.tidy, keep_checkpoint=self._keeps_checkpoint)
+            if self._ended or not self._leaves():
+                await self._clean_up()
+
+    async def _clean_up(self) -> None:
+        if self._settings.tier is Tier.CONTAINER:
+            engine = self._settings.container[1]
+            await asyncio.to_thread(remove_containers_below, str(self._job.folder), engine)
+        await asyncio.to_thread(self._folder.tidy, keep_checkpoint=self._keeps_checkpoint)
 
     @property
     def _keeps_checkpoint(self) -> bool:
@@ -85,17 +98,21 @@ class LocalRun:
 
     async def _train_and_score(self) -> Result:
         job = self._job
-        await asyncio.to_thread(self._folder.create, job.source)
-        if misfit := await asyncio.to_thread(self._misfit):
-            return Result(failure=Failure.OUT_OF_DEVICE_MEMORY, failure_message=misfit)
+        if job.adopted:
+            await asyncio.to_thread(self._folder.renew_evaluation)
+        else:
+            await asyncio.to_thread(self._folder.create, job.source)
+            if misfit := await asyncio.to_thread(self._misfit):
+                return Result(failure=Failure.OUT_OF_DEVICE_MEMORY, failure_message=misfit)
         self._phase(State.STARTING)
-        training = TrainingRun(job, self._dataset, self._settings, self._folder, self._clock)
+        training = TrainingRun(job, self._dataset, self._settings, self._folder, self._clock, self._leaves)
         training.on_line = lambda stream, text: self._queue.put_nowait(LogEvent(stream, text))
         training.on_metric = lambda step, values, progress: self._queue.put_nowait(
             MetricEvent(step, values, progress)
         )
         training.on_start = lambda: self._phase(State.TRAINING)
         trained = await training.run()
+        self._started = min(self._started, training.began)
         result = self._describe(trained)
         if trained.failure is not None:
             failure, message = trained.failure

@@ -1,25 +1,22 @@
-"""The events of a training process, with the times at which the daemon received them."""
+"""The events of a training process, with the times at which they came out of its pipe."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 from trainer.run_output import sanitise
 
-MOST_EVENT_BYTES = 256 << 20
 LONGEST_EVENT = 1 << 18
 MOST_VALUES = 40
 
 
 @dataclass
 class TrainingRecord:
-    """What the candidate says of its training. Times are the daemon's monotonic seconds."""
+    """What the candidate says of its training. Times are monotonic seconds."""
 
     start_time: float | None = None
     end_time: float | None = None
@@ -43,33 +40,25 @@ class TrainingRecord:
 
 
 class EventReader:
-    """Reads JSON lines from a pipe into a record; malformed ones are dropped, the record stays bounded."""
+    """Reads JSON lines into a record; malformed ones are dropped, the record stays bounded."""
 
     def __init__(
-        self, clock: Callable[[], float], on_metric: Callable[[int, Mapping[str, float]], None],
+        self,
+        on_metric: Callable[[int, Mapping[str, float]], None],
         on_phase: Callable[[str], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.record = TrainingRecord()
-        self._clock, self._on_metric, self._on_phase = clock, on_metric, on_phase
+        self._on_metric, self._on_phase = on_metric, on_phase
+        self._rest = b""
+        self._now = self._cpu_seconds = 0.0
 
-    async def read(self, descriptor: int) -> None:
-        """Reads until the last writer is gone and closes the descriptor."""
-        loop = asyncio.get_running_loop()
-        pipe: IO[bytes] = os.fdopen(descriptor, "rb", buffering=0)
-        reader = asyncio.StreamReader(limit=LONGEST_EVENT)
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-        rest, left = b"", MOST_EVENT_BYTES
-        try:
-            while chunk := await reader.read(65_536):
-                left -= len(chunk)
-                if left < 0:
-                    continue
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    self.take(line)
-                rest = rest if len(rest) <= LONGEST_EVENT else b""
-        finally:
-            transport.close()
+    def feed(self, data: bytes, now: float, cpu_seconds: float) -> None:
+        """Takes what was read at a time, by which the run's processes had used so many CPU seconds."""
+        self._now, self._cpu_seconds = now, cpu_seconds
+        *lines, rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self.take(line)
+        self._rest = rest if len(rest) <= LONGEST_EVENT else b""
 
     def take(self, line: bytes) -> None:
         """Takes one line."""
@@ -90,13 +79,15 @@ class EventReader:
 
     def _start(self, event: Mapping[str, Any]) -> None:
         if self.record.start_time is None:
-            self.record.start_time = self._clock()
+            self.record.start_time = self._now
+            self.record.cpu_before_start = self._cpu_seconds
             self.record.step_tokens = int(event.get("step_tokens", 0))
             self._on_phase("start")
 
     def _end(self, event: Mapping[str, Any]) -> None:
         if self.record.start_time is not None and self.record.end_time is None:
-            self.record.end_time = self._clock()
+            self.record.end_time = self._now
+            self.record.cpu_at_end = self._cpu_seconds
             self.record.num_steps, self.record.tokens = int(event["num_steps"]), int(event["tokens"])
             checksum = event.get("checksum")
             self.record.checksum = int(checksum) if checksum is not None else None

@@ -36,25 +36,36 @@ class OutputCollector:
         self.exceeded = False
         self._file = path.open("w", encoding="utf-8")
         self._left = limit_bytes
+        self._rests: dict[str, bytes] = {}
         self._on_line, self._over_limit = on_line, over_limit
 
     async def read(self, name: str, stream: asyncio.StreamReader) -> None:
-        """Reads a stream to its end; beyond the limit it is read on and thrown away."""
-        rest = b""
+        """Reads a stream to its end."""
         while chunk := await stream.read(65_536):
-            self._left -= len(chunk)
-            if self._left < 0:
-                if not self.exceeded:
-                    self.exceeded = True
-                    self._over_limit()
-                continue
-            *lines, rest = re.split(rb"[\r\n]", rest + chunk)
-            for line in lines:
-                self._take(name, line)
-            if len(rest) > 4 * LONGEST_LINE:
-                self._take(name, rest)
-                rest = b""
-        self._take(name, rest)
+            self.feed(name, chunk)
+        self.finish()
+
+    def feed(self, name: str, chunk: bytes) -> None:
+        """Takes what a stream gave; beyond the limit it is thrown away."""
+        self._left -= len(chunk)
+        if self._left < 0:
+            if not self.exceeded:
+                self.exceeded = True
+                self._over_limit()
+            return
+        *lines, rest = re.split(rb"[\r\n]", self._rests.get(name, b"") + chunk)
+        for line in lines:
+            self._take(name, line)
+        if len(rest) > 4 * LONGEST_LINE:
+            self._take(name, rest)
+            rest = b""
+        self._rests[name] = rest
+
+    def finish(self) -> None:
+        """Takes last lines without an end."""
+        for name, rest in self._rests.items():
+            self._take(name, rest)
+        self._rests.clear()
 
     def close(self) -> None:
         self._file.close()

@@ -56,6 +56,24 @@ class TimeRules:
             return self.wall
         return budget.amount * 1.05 + max(2.0, min(budget.amount * 0.1, 30.0))
 
+    def deadline(self, began: float, record: TrainingRecord, budget: Budget) -> tuple[str, float]:
+        """The phase that a run is in, and when it must be over; times are those of the record."""
+        if record.start_time is None:
+            return "setup", began + self.setup
+        if record.end_time is None:
+            return "training", record.start_time + self.training_limit(budget)
+        return "finish", record.end_time + self.finish
+
+    def overrun(self, began: float, record: TrainingRecord, ended: float, budget: Budget) -> str:
+        """The first phase that lasted too long, also while no daemon looked; "" for none."""
+        start, end = record.start_time, record.end_time
+        limits = (
+            ("setup", (start or ended) - began, self.setup),
+            ("training", (end or ended) - (start or ended), self.training_limit(budget)),
+            ("finish", ended - (end or ended), self.finish),
+        )
+        return next((name for name, lasted, limit in limits if lasted > limit), "")
+
 
 def time_rules(budget: Budget, on_gpu: bool, setup: float, wall: float, threads: int) -> TimeRules:
     """The rules for a budget; setup and wall are the settings', 0 for the defaults."""
@@ -86,6 +104,10 @@ def classify_ending(
             "training": "training went on beyond its budget",
         }
         return Failure.TIMEOUT, texts.get(overrun, "the run took longer than its wall-clock limit")
+    if ending.limit == "abandoned":
+        return Failure.INTERRUPTED, "no trainer looked after the run for longer than --orphan-seconds"
+    if ending.limit == "stopped":
+        return Failure.INTERRUPTED, "the run ended with the trainer; start it again under a new id"
     if ending.error or ending.code == 126:
         return Failure.INTERNAL, f"the sandbox could not start the run: {ending.error or _last(tail)}"
     if record.failure_reason:

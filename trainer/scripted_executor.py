@@ -95,8 +95,11 @@ class ScriptedExecutor:
     async def sample(self, job: Job, request: SampleRequest) -> str:
         return f"{request.prompt} (scripted: there is no model behind this text)"
 
-    async def clean_up(self, folder: Path) -> None:
-        """Leaves nothing behind, so there is nothing to end."""
+    async def recover(self, folder: Path, *, adopt: bool) -> bool:
+        return False  # nothing runs outside of this process
+
+    async def release(self) -> bool:
+        return False
 
 
 def invent_result(source: str, request: ExperimentRequest) -> Result:

@@ -39,6 +39,9 @@ class TrainerSettings(DaemonSettings):
     """Experiments at once on a machine without a GPU; with GPUs there is one for each."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of one experiment; 0 takes all cores, shared among the slots."""
+    orphan_seconds: float = Field(default=60.0, ge=0.0)
+    """Time that a training process goes on without a daemon, for a restarted one to adopt it; 0 ends it with
+    the daemon, and so does --exit-with-parent when the daemon is ended by a signal."""
     queue_capacity: int = Field(default=64, ge=1)
     """Experiments that may wait."""
     memory_limit_gib: float = Field(default=0.0, ge=0.0)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,21 +16,23 @@ from trainer.executor import Job
 from trainer.experiment import Audit, Failure, Finding
 from trainer.harness.run_spec import EVENTS_VARIABLE, RUN_VARIABLE, RunSpec
 from trainer.harness.run_spec import Budget as SpecBudget
+from trainer.piped import PipedProcess
+from trainer.recorded import FramedProcess, RecordedProcess, ending_of
 from trainer.run_events import EventReader, TrainingRecord
 from trainer.run_folder import RunFolder
 from trainer.run_output import OutputCollector
 from trainer.run_rules import classify_ending, time_rules
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan, mask_paths
-from trainer.sandbox.launch import Ending
-from trainer.sandbox.plan import Limits, Plan
-from trainer.sandbox.usage import cpu_seconds
-from trainer.supervised import SupervisedProcess
+from trainer.sandbox.launch import Ending, has_supervisor
+from trainer.sandbox.plan import Limits, Plan, Recording
+from trainer.sandbox.recording import BEGIN, EVENTS, EVENTS_FD, LOST, STDERR, STDOUT, Frame, write_owner
 
 if TYPE_CHECKING:
     from trainer.local_run import RunSettings
 
 MOST_FILES = 20_000
-READERS_SECONDS = 10.0
+LAG_SECONDS = 0.3
+LOST_MESSAGE = "the trainer and the run ended together; start it again under a new id"
 
 
 @dataclass(frozen=True)
@@ -45,66 +48,95 @@ class Trained:
 
 
 class TrainingRun:
-    """Set the three callbacks, then call run() once."""
+    """Set the three callbacks, then call run() once. leaves() says whether a cancelled run goes on by itself,
+    for the next daemon; a job that is adopted is such a run."""
 
     def __init__(
-        self, job: Job, dataset: Dataset, settings: RunSettings, folder: RunFolder, clock: Callable[[], float]
+        self,
+        job: Job,
+        dataset: Dataset,
+        settings: RunSettings,
+        folder: RunFolder,
+        clock: Callable[[], float],
+        leaves: Callable[[], bool],
     ) -> None:
         self.on_line: Callable[[str, str], None] = lambda stream, text: None
         self.on_metric: Callable[[int, Mapping[str, float], float], None] = lambda step, values, progress: (
             None
         )
         self.on_start: Callable[[], None] = lambda: None
+        self.began = clock()
         self._job, self._dataset, self._settings = job, dataset, settings
-        self._folder, self._clock = folder, clock
+        self._folder, self._clock, self._leaves = folder, clock, leaves
         self._gpus = tuple(device.index for device in job.devices if device.kind == "cuda")
         budget, wall = job.request.budget, job.request.wall_limit_seconds
         self._rules = time_rules(budget, bool(self._gpus), settings.setup_seconds, wall, settings.threads)
-        self._events = EventReader(clock, self._take_metric, self._take_phase)
+        self._events = EventReader(self._take_metric, self._take_phase)
         self._phase_changed = asyncio.Event()
         self._overrun = ""
-        self._process: SupervisedProcess | None = None
-        self._stopping: asyncio.Task[Ending] | None = None
+        self._now = 0.0
+        self._process: FramedProcess | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     async def run(self) -> Trained:
-        """Raises OSError. Cancelling it returns only when the last process is gone."""
-        read_fd, write_fd = os.pipe()
+        """Raises OSError. Cancelling it returns only when the last process is gone, or left as it is."""
         collector = OutputCollector(
             self._folder.log, self._settings.output_bytes, lambda s, t: self.on_line(s, t), self._output_full
         )
         self._metrics = self._folder.metrics.open("w", encoding="utf-8")
-        process: SupervisedProcess | None = None
         try:
-            self._folder.run_spec.write_text(self._spec(write_fd).to_json(), encoding="utf-8")
-            try:
-                process = await SupervisedProcess.start(self._plan(write_fd), self._folder.root / "plan.json")
-            finally:
-                os.close(write_fd)
-            self._process = process
-            readers = [
-                asyncio.create_task(collector.read("stdout", process.stdout)),
-                asyncio.create_task(collector.read("stderr", process.stderr)),
-                asyncio.create_task(self._events.read(read_fd)),
-            ]
-            clerk = asyncio.create_task(self._keep_time())
-            try:
-                ending = await process.wait()
-                await asyncio.wait(readers, timeout=READERS_SECONDS)
-            finally:
-                for task in (clerk, *readers):
-                    task.cancel()
-                await asyncio.wait([clerk, *readers])
+            self._process = self._adopt() if self._job.adopted else await self._start()
+            if self._process is None:
+                return Trained(self._events.record, Ending(), [], None, (Failure.INTERRUPTED, LOST_MESSAGE))
+            last = await self._follow(self._process, collector)
         finally:
-            if process is not None:
-                await asyncio.shield(process.stop())
+            if self._process is not None and not self._leaves():
+                await asyncio.shield(self._process.stop())
             collector.close()
             self._metrics.close()
-        return self._judge(ending, collector)
+        return self._judge(last, collector)
 
-    def _judge(self, ending: Ending, collector: OutputCollector) -> Trained:
-        record = self._events.record
+    async def _start(self) -> FramedProcess:
+        plan_path = self._folder.plan
+        if has_supervisor():
+            write_owner(str(self._folder.owner))
+            self._folder.run_spec.write_text(self._spec(EVENTS_FD).to_json(), encoding="utf-8")
+            return RecordedProcess.start(self._plan(EVENTS_FD), plan_path)
+        events_fds = os.pipe()
+        self._folder.run_spec.write_text(self._spec(events_fds[1]).to_json(), encoding="utf-8")
+        return await PipedProcess.start(self._plan(events_fds[1]), plan_path, events_fds)
+
+    def _adopt(self) -> FramedProcess | None:
+        write_owner(str(self._folder.owner))
+        return RecordedProcess.find(self._folder.record)
+
+    async def _follow(self, process: FramedProcess, collector: OutputCollector) -> Frame:
+        """The last frame."""
+        clerk = asyncio.create_task(self._keep_time(process.caught_up))
+        try:
+            async with aclosing(process.frames()) as frames:  # type: ignore[type-var]
+                async for frame in frames:
+                    self._now = frame.time
+                    if frame.kind == EVENTS:
+                        self._events.feed(frame.data, frame.time, frame.cpu_seconds)
+                    elif frame.kind in (STDOUT, STDERR):
+                        collector.feed(frame.kind, frame.data)
+                    elif frame.kind == BEGIN:
+                        self.began = frame.time
+            collector.finish()
+            return frame
+        finally:
+            clerk.cancel()
+            await asyncio.wait([clerk])
+
+    def _judge(self, last: Frame, collector: OutputCollector) -> Trained:
+        record, ending = self._events.record, ending_of(last)
         tail = list(collector.tail)
-        failure = classify_ending(ending, record, self._overrun, tail)
+        budget = self._job.request.budget
+        overrun = self._overrun or self._rules.overrun(self.began, record, last.time, budget)
+        failure = classify_ending(ending, record, overrun, tail)
+        if last.kind == LOST and self._job.adopted:
+            failure = (Failure.INTERRUPTED, LOST_MESSAGE)
         audits = []
         if self._rules.setup_cpu and record.start_time is not None:
             passed = record.cpu_before_start <= self._rules.setup_cpu
@@ -112,18 +144,16 @@ class TrainingRun:
             audits.append(Audit("work-before-start", passed, finding=finding))
         return Trained(record, ending, tail, collector.claimed_val_bpb, failure, audits)
 
-    async def _keep_time(self) -> None:
+    async def _keep_time(self, caught_up: asyncio.Event) -> None:
         """Ends the process when a phase lasts longer than its rule."""
-        budget = self._job.request.budget
-        phases = (
-            ("setup", self._rules.setup),
-            ("training", self._rules.training_limit(budget)),
-            ("finish", self._rules.finish),
-        )
-        for name, limit in phases:
+        await caught_up.wait()
+        while True:
             self._phase_changed.clear()
+            name, deadline = self._rules.deadline(self.began, self._events.record, self._job.request.budget)
+            # A little later, since an event may have been recorded and not yet read.
+            left = max(deadline - self._clock(), 0.0) + LAG_SECONDS
             try:
-                await asyncio.wait_for(self._phase_changed.wait(), limit)
+                await asyncio.wait_for(self._phase_changed.wait(), left)
             except TimeoutError:
                 self._stop(name)
                 return
@@ -137,12 +167,8 @@ class TrainingRun:
         self._stop("output")
 
     def _take_phase(self, name: str) -> None:
-        assert self._process is not None
         if name == "start":
-            self._events.record.cpu_before_start = cpu_seconds(self._process.pid)
             self.on_start()
-        else:
-            self._events.record.cpu_at_end = cpu_seconds(self._process.pid)
         self._phase_changed.set()
 
     def _take_metric(self, step: int, values: Mapping[str, float]) -> None:
@@ -151,7 +177,7 @@ class TrainingRun:
         if budget.kind == "tokens" and record.step_tokens > 0:
             progress = (step + 1) * record.step_tokens / budget.amount
         elif budget.kind == "time" and record.start_time is not None:
-            progress = (self._clock() - record.start_time) / budget.amount
+            progress = (self._now - record.start_time) / budget.amount
         self._metrics.write(json.dumps({"step": step, **values}) + "\n")
         self.on_metric(step, values, min(max(progress, 0.0), 1.0))
 
@@ -184,6 +210,12 @@ class TrainingRun:
             write=(self._folder.out,),
             masked=mask_paths(self._dataset.manifest.origin_files),
         )
+        recording = Recording(
+            path=str(self._folder.record),
+            owner=str(self._folder.owner),
+            orphan_seconds=settings.orphan_seconds,
+            output_bytes=settings.output_bytes,
+        )
         return candidate_plan(
             ["-m", "trainer.harness.launch", str(self._folder.source)],
             files,
@@ -195,4 +227,5 @@ class TrainingRun:
             gpus=self._gpus,
             threads=settings.threads,
             container=settings.container,
+            recording=recording if has_supervisor() else None,
         )

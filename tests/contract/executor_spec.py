@@ -115,7 +115,7 @@ class ExecutorSpec:
             await subject.executor.check(job.request)
         assert caught.value.reason == "DEVICE_CLASS_MISMATCH"
 
-    async def test_cleaning_up_twice_is_harmless(self, subject: Subject) -> None:
+    async def test_what_cannot_be_adopted_is_removed_twice_without_harm(self, subject: Subject) -> None:
         (subject.folder / "left" / "scratch").mkdir(parents=True)
         for _ in range(2):
-            await subject.executor.clean_up(subject.folder / "left")
+            assert not await subject.executor.recover(subject.folder / "left", adopt=True)

@@ -74,11 +74,12 @@ async def test_cancelling_ends_processes_that_left_their_session(
         assert processes_below(folder) == []
 
 
-async def test_a_killed_daemon_takes_its_candidates_along_and_its_successor_knows(
+async def test_without_a_time_for_orphans_a_killed_daemon_takes_its_candidates_along(
     tmp_path: Path, tiny_data: Path
 ) -> None:
     tier = choose_tier("auto").tier.value.lower()
-    async with trainerd(tmp_path, tiny_data, "--sandbox", tier) as daemon:
+    flags = ("--sandbox", tier, "--orphan-seconds", "0")
+    async with trainerd(tmp_path, tiny_data, *flags) as daemon:
         await start_stubborn(daemon, "stubborn")
         await daemon.client.start(request("waiting", "x = 1\n", preset="tiny"))
         daemon.process.kill()
@@ -89,14 +90,17 @@ async def test_a_killed_daemon_takes_its_candidates_along_and_its_successor_know
             await asyncio.sleep(0.1)
         assert processes_below(tmp_path / "runs") == []
     async with trainerd(tmp_path, tiny_data, "--sandbox", tier) as daemon:
-        ran = await daemon.client.get("stubborn")
+        ran = (await watch_to_end(daemon.client, "stubborn"))[-1].state
         assert ran.result.failure_reason == pb.FAILURE_REASON_INTERRUPTED
         last = (await watch_to_end(daemon.client, "waiting"))[-1].state
         assert last.result.failure_reason == pb.FAILURE_REASON_CONTRACT_VIOLATION
 
 
-async def test_sigterm_ends_the_daemon_and_its_candidates(tmp_path: Path, tiny_data: Path) -> None:
-    async with trainerd(tmp_path, tiny_data) as daemon:
+@pytest.mark.parametrize("flags", [("--orphan-seconds", "0"), ("--exit-with-parent",)])
+async def test_sigterm_ends_candidates_that_nobody_would_adopt(
+    flags: tuple[str, ...], tmp_path: Path, tiny_data: Path
+) -> None:
+    async with trainerd(tmp_path, tiny_data, *flags) as daemon:
         await start_stubborn(daemon, "stubborn")
         daemon.process.terminate()
         assert await asyncio.wait_for(daemon.process.wait(), 20) == 0

@@ -49,6 +49,10 @@ ENDED = {"start_time": 1.0, "end_time": 2.0, "num_steps": 4, "tokens": 400, "las
         (Ending(signal=9, limit="wall"), "", "", "", Failure.TIMEOUT),
         (Ending(signal=9), "", "", "training", Failure.TIMEOUT),
         (Ending(signal=9), "", "", "output", Failure.LIMIT_EXCEEDED),
+        (Ending(signal=9, limit="abandoned"), "", "", "", Failure.INTERRUPTED),
+        (Ending(signal=9, limit="stopped"), "", "", "", Failure.INTERRUPTED),
+        (Ending(signal=9, limit="stopped"), "", "", "training", Failure.TIMEOUT),
+        (Ending(signal=9, limit="stopped"), "", "", "output", Failure.LIMIT_EXCEEDED),
         (Ending(code=126), "", "", "", Failure.INTERNAL),
     ],
 )  # fmt: skip
@@ -99,7 +103,7 @@ def test_time_rules_leave_room_for_the_last_step() -> None:
 
 
 def make_reader() -> EventReader:
-    return EventReader(lambda: 1.0, lambda step, values: None, lambda name: None)
+    return EventReader(lambda step, values: None, lambda name: None)
 
 
 def test_events_are_read_whatever_a_candidate_writes() -> None:

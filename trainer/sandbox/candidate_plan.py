@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trainer
-from trainer.sandbox.plan import Limits, Plan
+from trainer.sandbox.plan import Limits, Plan, Recording
 
 PACKAGE = Path(trainer.__file__).resolve().parent
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/opt/nvidia")
@@ -52,6 +52,7 @@ def candidate_plan(
     gpus: tuple[int, ...] = (),
     threads: int = 0,
     container: tuple[str, str] = ("", ""),
+    recording: Recording | None = None,
 ) -> Plan:
     """scratch is the working folder; it holds HOME, TMPDIR and caches and is the only place to write apart
     from files.write. A folder beside it, made here, is where the harness is imported from. container is
@@ -87,6 +88,7 @@ def candidate_plan(
         limits=limits,
         image=container[0],
         engine=container[1],
+        recording=recording,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 from pathlib import Path
 
 from trainer.sandbox import kernel, landlock, seccomp
@@ -21,7 +22,8 @@ def start_candidate(plan: Plan, private_fd: int, group: Path | None) -> int:
     if pid:
         return pid
     try:
-        os.close(private_fd)
+        if private_fd >= 0:
+            os.close(private_fd)
         supervisor = os.getppid()
         if group is not None:
             enter_group(group)
@@ -39,6 +41,7 @@ def start_candidate(plan: Plan, private_fd: int, group: Path | None) -> int:
 
 
 def _prepare(plan: Plan) -> None:
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # where the supervisor itself is killed
     os.setsid()
     os.chdir(plan.folder)
     os.umask(0o077)

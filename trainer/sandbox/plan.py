@@ -20,11 +20,23 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Recording:
+    """For a tree that may outlive its daemon: the file to record in, the file that names the daemon which
+    looks after it, how long it may be without one, and how much it may print."""
+
+    path: str
+    owner: str
+    orphan_seconds: float
+    output_bytes: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """One process tree. tier is a Tier by name; read and write are absolute paths, files or folders; masked
     paths lie below read ones and must not be seen: the unreadable file `mask` stands in for them. devices
     are nodes that may be used. keep_fds are inherited under their numbers. tmp_bytes bounds temporary files
-    in memory (bubblewrap, container). image and engine belong to the container tier."""
+    in memory (bubblewrap, container). image and engine belong to the container tier. With a recording the
+    tree's output goes there, and EVENTS_FD is among keep_fds."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -40,6 +52,7 @@ class Plan:
     tmp_bytes: int = 1 << 30
     image: str = ""
     engine: str = ""
+    recording: Recording | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -49,6 +62,8 @@ def parse_plan(text: str) -> Plan:
     """The plan that to_json wrote."""
     fields = json.loads(text)
     fields["limits"] = Limits(**fields["limits"])
+    if fields["recording"] is not None:
+        fields["recording"] = Recording(**fields["recording"])
     for name in ("command", "read", "write", "masked", "devices", "keep_fds"):
         fields[name] = tuple(fields[name])
     return Plan(**fields)

@@ -2,7 +2,8 @@
 
 Runs as a small program of its own, `python -S -c "…" PLAN STATUS_FD`. It is the subreaper of the tree, so a
 process that leaves its session or loses its parent still belongs to it. It ends with the candidate, on
-SIGTERM, and when the daemon dies. The last line on STATUS_FD is JSON: {"code", "signal", "limit", "cpu"}.
+SIGTERM, and when the daemon dies; with a recording, when no daemon has looked after it for a while. The last
+line on STATUS_FD, or the last frame of the record, is JSON: {"code", "signal", "limit", "cpu"}.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from trainer.sandbox.container import container_name, remove_container, start_pu
 from trainer.sandbox.enter import pipes_folder, start_candidate
 from trainer.sandbox.plan import Plan, parse_plan
 from trainer.sandbox.process_cap import make_group, remove_group
+from trainer.sandbox.recorder import Recorder
+from trainer.sandbox.recording import read_identity
 from trainer.sandbox.usage import descendants, measure_scratch, measure_tree
 
 POLL_SECONDS = 0.1
 SCRATCH_EVERY = 5  # polls
+OWNER_EVERY = 10  # polls
 PATIENCE_SECONDS = 10.0
 
 
@@ -36,26 +40,34 @@ class Supervisor:
         self.limit = ""
         self.stopping = False
         self.peak_memory = 0
+        self.recorder: Recorder | None = None
+        self.owned = time.monotonic()
 
     def run(self) -> int:
         """Starts, watches and ends the tree; returns 0 when that went well."""
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the sleep
-        if os.getppid() == 1:
-            return 1  # the daemon died before the line above could tell
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored ones cannot be waited for
+        recording = self.plan.recording
+        if recording is None or not recording.orphan_seconds:
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() == 1:
+                return 1  # the daemon died before the line above could tell
         # The group is a little larger than the cap, so that the watchdog can see it broken.
         limit = self.plan.limits.processes
         group = make_group(limit + limit // 8 + 8) if limit else None
         is_container = self.plan.tier == "CONTAINER"
         try:
+            if recording is not None:
+                self.recorder = Recorder(recording)
             if is_container:
                 start_pumps(self.plan, pipes_folder(self.plan))
                 for descriptor in self.plan.keep_fds:
                     os.set_inheritable(descriptor, False)
             root = start_candidate(self.plan, self.status_fd, group)
+            if self.recorder is not None:
+                self.recorder.watch(root)
         except OSError as error:
             self._report({"error": f"{error.strerror}: {error.filename or ''}"})
             return 1
@@ -87,11 +99,16 @@ class Supervisor:
             ended, status = self._reap(root)
             if ended:
                 return status
-            if self.stopping or self._over_limit(time.monotonic() - started, polls):
+            if self.stopping:
+                self.limit = "stopped"
+            if self.limit or self._over_limit(time.monotonic() - started, polls):
                 self._kill(root)
                 return os.waitpid(root, 0)[1]
             polls += 1
-            time.sleep(POLL_SECONDS)
+            if self.recorder is None:
+                time.sleep(POLL_SECONDS)
+            else:
+                self.recorder.wait(POLL_SECONDS)
 
     def _reap(self, root: int) -> tuple[bool, int]:
         while True:
@@ -120,7 +137,23 @@ class Supervisor:
                 self.limit = "scratch"
             elif limits.scratch_files and files > limits.scratch_files:
                 self.limit = "files"
+        if not self.limit and self.recorder is not None:
+            if self.recorder.is_broken:
+                self.limit = "disk"
+            elif self.recorder.is_over_limit:
+                self.limit = "output"
+            elif polls % OWNER_EVERY == 0 and self._is_abandoned():
+                self.limit = "abandoned"
         return bool(self.limit)
+
+    def _is_abandoned(self) -> bool:
+        recording, now = self.plan.recording, time.monotonic()
+        if recording is None or not recording.orphan_seconds:
+            return False
+        owner = read_identity(recording.owner)
+        if owner is not None and owner.is_alive():
+            self.owned = now
+        return now - self.owned > recording.orphan_seconds
 
     def _kill(self, root: int) -> None:
         try:
@@ -151,6 +184,9 @@ class Supervisor:
         self.stopping = True
 
     def _report(self, fields: dict[str, object]) -> None:
+        if self.recorder is not None:
+            self.recorder.end(fields)
+            return
         try:
             os.write(self.status_fd, json.dumps(fields).encode() + b"\n")
         except OSError:
