@@ -187,16 +187,19 @@ class _OneConnection:
         return None
 
 
-async def open_postgres(url: str, *, read_only: bool = False) -> PostgresBackend:
+async def open_postgres(
+    url: str, *, read_only: bool = False, synchronous_commit: str = ""
+) -> PostgresBackend:
     """Opens or creates the store in the schema `memoryd` of the database that `url` names.
 
+    `synchronous_commit` is for fault injection: without it commits wait for the sync.
     Raises ConfigurationError for a wrong URL, a newer store or one that another memoryd writes to, and
     UnavailableError when the server does not answer in 5 s.
     """
     from psycopg_pool import AsyncConnectionPool
 
     place = place_of(url)
-    lock = WriterLock(url, place)
+    lock = WriterLock(url, place, synchronous_commit)
     try:
         connection = await (lock.open_first() if not read_only else connect(url))
         try:

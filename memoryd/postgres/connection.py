@@ -19,13 +19,14 @@ SESSION = f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET client_encoding 
 class WriterLock:
     """Keeps to one writing engine: an advisory lock, and an epoch that tells whether one was in between."""
 
-    def __init__(self, url: str, place: str) -> None:
+    def __init__(self, url: str, place: str, synchronous_commit: str = "") -> None:
         self._url = url
         self._place = place
+        self._synchronous_commit = synchronous_commit
         self._epoch = 0
 
     async def open_first(self) -> Any:
-        connection = await connect(self._url)
+        connection = await connect(self._url, self._synchronous_commit)
         if not await self._lock(connection):
             await connection.close()
             raise ConfigurationError(
@@ -44,7 +45,7 @@ class WriterLock:
 
     async def reopen(self) -> Any:
         """A new connection after a lost one. Raises STORE_FAILED when another engine has written."""
-        connection = await connect(self._url)
+        connection = await connect(self._url, self._synchronous_commit)
         try:
             if not await self._lock(connection):
                 raise UnavailableError(
@@ -68,7 +69,8 @@ class WriterLock:
         return bool(row and row[0])
 
 
-async def connect(url: str) -> Any:
+async def connect(url: str, synchronous_commit: str = "") -> Any:
+    """A connection whose commits wait for the sync. `synchronous_commit` is for fault injection."""
     async with asyncio.timeout(ANSWER_SECONDS):
         connection = await psycopg.AsyncConnection.connect(
             url, autocommit=True, connect_timeout=int(ANSWER_SECONDS)
@@ -79,6 +81,8 @@ async def connect(url: str) -> Any:
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
     )
+    if synchronous_commit:
+        await connection.execute("SELECT set_config('synchronous_commit', %s, false)", (synchronous_commit,))
     return connection
 
 

