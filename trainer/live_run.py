@@ -25,13 +25,19 @@ _ORDER = tuple(State)
 class LiveRun:
     """Owns the sequence numbers of one experiment. `changed` is set, and replaced, at each commit."""
 
-    def __init__(self, experiment: Experiment, journal: Journal, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        journal: Journal,
+        now: Callable[[], float],
+        most_metrics: int = MOST_METRICS,
+    ) -> None:
         self.experiment = experiment
         self.devices: tuple[DeviceInfo, ...] = ()
         self.cancel_reason = ""
         self.context = copy_context()
         self.changed = asyncio.Event()
-        self._journal, self._now = journal, now
+        self._journal, self._now, self._most_metrics = journal, now, most_metrics
         self._sequence = journal.last_sequence(experiment.experiment_id)
         self._pending: list[StoredEvent] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -79,7 +85,7 @@ class LiveRun:
             self._metrics += 1
             tracing.note("metric", {**event.values, "step": event.step})
             self.experiment = replace(self.experiment, progress=max(event.progress, self.experiment.progress))
-            if self._metrics > MOST_METRICS:
+            if self._metrics > self._most_metrics:
                 self._dropped += 1
             elif self._metrics > self._known_metrics:
                 self._add("metric", body(step=event.step, values=dict(event.values)))

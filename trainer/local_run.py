@@ -103,7 +103,9 @@ class LocalRun:
         else:
             await asyncio.to_thread(self._folder.create, job.source)
             if misfit := await asyncio.to_thread(self._misfit):
-                return Result(failure=Failure.OUT_OF_DEVICE_MEMORY, failure_message=misfit)
+                on_gpu = job.devices[0].kind == "cuda"
+                failure = Failure.OUT_OF_DEVICE_MEMORY if on_gpu else Failure.OUT_OF_HOST_MEMORY
+                return Result(failure=failure, failure_message=misfit)
         self._phase(State.STARTING)
         training = TrainingRun(job, self._dataset, self._settings, self._folder, self._clock, self._leaves)
         training.on_line = lambda stream, text: self._queue.put_nowait(LogEvent(stream, text))
