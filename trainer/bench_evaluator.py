@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-evaluator-") as name:
         try:
             work = prepare(Path(name), preset, options)
-            plain = _last_json(["trainer.evaluation_plain", *_paths(work), "--json"])
+            plain = _last_json(["trainer.evaluation_plain", *_common(work, preset, options)])
         except MeasureError as error:
             sys.stderr.write(f"error: {error}\n")
             return 1
@@ -116,9 +116,7 @@ def measure(
     work: Work, way: Way, plain: dict[str, Any], preset: Preset, options: argparse.Namespace
 ) -> dict[str, Any]:
     """The figures of one way. Raises MeasureError, also where the evaluator refuses the honest model."""
-    command = ["trainer.evaluate", *_paths(work), "--json", "--tier", options.tier]
-    command += ["--device", options.device, "--threads", str(options.threads)]
-    command += ["--batch-rows", str(options.batch_rows or preset.eval_batch_rows)]
+    command = ["trainer.evaluate", *_common(work, preset, options), "--tier", options.tier]
     command += ["--logit-path", way.logit_path, "--attention", way.attention, "--compile", way.compile]
     report = _last_json(command, may_fail=True)
     evaluation = report["evaluation"]
@@ -160,8 +158,12 @@ def describe(line: dict[str, Any]) -> str:
     return text
 
 
-def _paths(work: Work) -> list[str]:
-    return [str(work.train_py), str(work.checkpoint), str(work.dataset)]
+def _common(work: Work, preset: Preset, options: argparse.Namespace) -> list[str]:
+    """What both evaluators are told."""
+    command = [str(work.train_py), str(work.checkpoint), str(work.dataset), "--json"]
+    command += ["--device", options.device, "--threads", str(options.threads)]
+    command += ["--batch-rows", str(options.batch_rows or preset.eval_batch_rows)]
+    return [*command, "--validation-tokens", str(options.validation_tokens or preset.validation_tokens)]
 
 
 def _last_json(command: list[str], may_fail: bool = False) -> dict[str, Any]:
@@ -195,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--tier", default="none", choices=["none", "landlock", "bubblewrap"])
     parser.add_argument("--batch-rows", type=int, default=0, help="0: the preset's")
+    parser.add_argument("--validation-tokens", type=int, default=0, help="at most; 0: the preset's")
     parser.add_argument(
         "--attention", default="auto,flex,varlen,varlen+cudnn,sdpa", help="backends to score with"
     )

@@ -32,6 +32,7 @@ from trainer.evaluation.training_rows import rows_checksum
 from trainer.experiment import Audit, Evaluation, Finding
 from trainer.harness.logit_channel import CandidateFailedError, ChannelError
 
+COMPILED_FROM = 100_000_000  # tokens; below, compiling in two fresh processes costs more than it saves
 Rows = npt.NDArray[np.int64]
 
 
@@ -93,7 +94,12 @@ class Evaluator:
         """Two instances. Where their logits stay on the device, torch is loaded here while they load."""
         names = ("first", "second")
         rows, buffers, self._path_reason = plan_buffers(self._job, self._length, self._vocabulary, len(names))
-        self._job = replace(self._job, batch_rows=audited_batch_rows(rows, len(self._rows)))
+        compiles = self._job.compile == "auto" and self._job.gpus and self._rows.size >= COMPILED_FROM
+        self._job = replace(
+            self._job,
+            batch_rows=audited_batch_rows(rows, len(self._rows)),
+            compile="on" if compiles else self._job.compile,
+        )
         given: list[DeviceBuffer | None] = [*buffers] or [None] * len(names)
         servers = [
             stack.enter_context(CandidateServer(self._job, name, self._length, self._vocabulary, buffer))
@@ -237,6 +243,7 @@ def _run_by_hand(options: argparse.Namespace) -> Report:
             compile=options.compile,
             attention=options.attention,
             threads=options.threads,
+            validation_tokens=options.validation_tokens,
             batch_rows=options.batch_rows,
             audit_seed=time.time_ns(),
         )
@@ -253,6 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--batch-rows", type=int, default=16)
+    parser.add_argument("--validation-tokens", type=int, default=0, help="at most; 0: all there are")
     parser.add_argument("--logit-path", default="auto", choices=["auto", HOST])
     parser.add_argument("--compile", default="auto", choices=["auto", "on", "off"])
     parser.add_argument("--attention", default="auto")

@@ -81,17 +81,27 @@ def score_model(
 
 
 def evaluate_plain(
-    train_py: Path, checkpoint: Path, dataset_folder: Path, device_name: str = "auto", threads: int = 0
+    train_py: Path,
+    checkpoint: Path,
+    dataset_folder: Path,
+    device_name: str = "auto",
+    threads: int = 0,
+    *,
+    batch_rows: int = 16,
+    validation_tokens: int = 0,
 ) -> PlainScore:
-    """Loads the candidate here and scores it on the data set's validation rows."""
+    """Loads the candidate here and scores it on the data set's validation rows, at most validation_tokens
+    of them if that is not 0."""
     from trainer.harness.serve import load_model
 
     dataset = open_dataset(dataset_folder)
     model, device, _ = load_model(train_py, checkpoint, device_name, threads)
     row_length = dataset.manifest.context_length + 1
     rows = np.fromfile(dataset.validation_rows, dtype=np.uint16).reshape(-1, row_length)
+    if validation_tokens:
+        rows = rows[: max(1, validation_tokens // (row_length - 1))]
     exact, legacy = load_token_bytes(dataset.tokenizer_folder)
-    return score_model(model, rows, exact, legacy, device)
+    return score_model(model, rows, exact, legacy, device, batch_rows)
 
 
 def main(arguments: list[str]) -> int:
@@ -101,6 +111,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--batch-rows", type=int, default=16)
+    parser.add_argument("--validation-tokens", type=int, default=0, help="at most; 0: all there are")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     from services.errors import ServiceError
@@ -108,7 +120,13 @@ def main(arguments: list[str]) -> int:
 
     try:
         score = evaluate_plain(
-            options.train_py, options.checkpoint, options.dataset, options.device, options.threads
+            options.train_py,
+            options.checkpoint,
+            options.dataset,
+            options.device,
+            options.threads,
+            batch_rows=options.batch_rows,
+            validation_tokens=options.validation_tokens,
         )
     except (ServiceError, ContractError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
