@@ -124,8 +124,8 @@ def measure(
         raise MeasureError(f"{report['finding']}: {report['message']}")
     return {
         "way": way.name,
-        "logit_path": report["logit_path"],
-        "path_reason": report["path_reason"],
+        "logit_path": evaluation["logit_path"],
+        "path_reason": evaluation["logit_path_reason"],
         "refused": report["finding"],
         "tokens": evaluation["token_count"],
         "val_bpb": report["val_bpb"],

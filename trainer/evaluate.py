@@ -51,8 +51,6 @@ class Report:
     message: str = ""
     candidate_reason: str = ""
     forward_cpu_seconds: float = 0.0
-    logit_path: str = HOST
-    path_reason: str = ""
 
     def to_json(self) -> str:
         return json.dumps({"type": "report", **asdict(self)})
@@ -176,8 +174,6 @@ class Evaluator:
             finding=failed.finding if failed is not None else None,
             message=message,
             forward_cpu_seconds=self._forward_cpu,
-            logit_path=self._path,
-            path_reason=self._path_reason,
         )
 
     def _refuse(self, finding: Finding, message: str, reason: str) -> Report:
@@ -190,7 +186,13 @@ class Evaluator:
     def _evaluation(self) -> Evaluation:
         tally = self._tally
         return Evaluation(
-            tally.tokens, tally.bytes, self._scoring_seconds, self._audit_seconds, tuple(self._audits)
+            tally.tokens,
+            tally.bytes,
+            self._scoring_seconds,
+            self._audit_seconds,
+            tuple(self._audits),
+            self._path,
+            self._path_reason,
         )
 
 

@@ -130,13 +130,16 @@ class Audit:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the sealed evaluator measured; durations in seconds."""
+    """What the sealed evaluator measured; durations in seconds. logit_path is cuda_ipc where logits stayed on
+    the GPU, else host, with the reason if the device is a GPU."""
 
     token_count: int
     byte_count: int
     duration: float
     audit_duration: float
     audits: tuple[Audit, ...] = ()
+    logit_path: str = "host"
+    logit_path_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,8 @@ def write_result(result: Result) -> pb.ExperimentResult:
                 byte_count=evaluation.byte_count,
                 duration=_duration(evaluation.duration),
                 audit_duration=_duration(evaluation.audit_duration),
+                logit_path=evaluation.logit_path,
+                logit_path_reason=evaluation.logit_path_reason,
                 audits=[
                     pb.Audit(
                         name=audit.name,

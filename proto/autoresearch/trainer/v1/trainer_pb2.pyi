@@ -1287,8 +1287,14 @@ class Evaluation(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     AUDIT_DURATION_FIELD_NUMBER: _builtins.int
     AUDITS_FIELD_NUMBER: _builtins.int
+    LOGIT_PATH_FIELD_NUMBER: _builtins.int
+    LOGIT_PATH_REASON_FIELD_NUMBER: _builtins.int
     token_count: _builtins.int
     byte_count: _builtins.int
+    logit_path: _builtins.str
+    """cuda_ipc: logits stayed on the GPU; host: they crossed the host"""
+    logit_path_reason: _builtins.str
+    """why not cuda_ipc where the device is a GPU; empty otherwise"""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -1303,10 +1309,12 @@ class Evaluation(_message.Message):
         duration: _duration_pb2.Duration | None = ...,
         audit_duration: _duration_pb2.Duration | None = ...,
         audits: _abc.Iterable[Global___Audit] | None = ...,
+        logit_path: _builtins.str = ...,
+        logit_path_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audit_duration", b"audit_duration", "duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_duration", b"audit_duration", "audits", b"audits", "byte_count", b"byte_count", "duration", b"duration", "token_count", b"token_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_duration", b"audit_duration", "audits", b"audits", "byte_count", b"byte_count", "duration", b"duration", "logit_path", b"logit_path", "logit_path_reason", b"logit_path_reason", "token_count", b"token_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
