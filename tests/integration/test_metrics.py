@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
 METRIC = re.compile(r"\b(?:grpc_server|entropyd|memoryd|trainerd|agent)_[a-z_]+\b")
@@ -37,6 +38,16 @@ def daemon(module: str, *flags: str) -> Iterator[dict[str, str]]:
         process.terminate()
 
 
+def read_open_metrics(address: str) -> list[str]:
+    """Names of the families in the format that Prometheus asks for; the parser is strict."""
+    request = urllib.request.Request(
+        f"http://{address}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        text = answer.read().decode()
+    return [family.name for family in text_string_to_metric_families(text)]  # type: ignore[no-untyped-call]
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     folder = tmp_path_factory.mktemp("metrics")
@@ -53,6 +64,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         for place in (entropyd, memoryd, trainerd, agentd):
             with urllib.request.urlopen(f"http://{place['http']}/metrics", timeout=20) as answer:
                 names |= set(re.findall(r"^# HELP (\S+)", answer.read().decode(), re.MULTILINE))
+            assert len(read_open_metrics(place["http"])) > 3
     return {name for name in names if not name.endswith("_created")}
 
 
