@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from memoryd.bench.labnotes_knobs import KNOBS, NEVER_TRIED
+from memoryd.bench.labnotes_knobs import KNOBS, NEVER_TRIED, held_out
 
 DEPTHS = (4, 8, 12, 16)
 DEVICES = ("H100", "RTX 4090", "RTX 3060", "A100")
@@ -37,13 +37,17 @@ class Note:
 
 @dataclass(frozen=True)
 class Question:
-    """`gold` answers it (empty: nobody tried); `superseded` were right once; `cluster` for the bootstrap."""
+    """`gold` answers it (empty: nobody tried); `superseded` were right once; `cluster` for the bootstrap.
+
+    `part` of its cell: "dev" for what weights and words were chosen on, "held-out" for what they were not.
+    """
 
     cell: str
     text: str
     gold: frozenset[int]
     cluster: str
     superseded: frozenset[int] = frozenset()
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,8 @@ def _ask(writer: _Writer, per_cell: int) -> Iterator[Question]:
         gold |= {
             ids[-1] for group, ids in writer.verdicts.items() if (group[0], group[2]) == (run.knob, run.depth)
         }
-        yield Question("paraphrase", text, gold, f"knob {run.knob}")
+        part = "held-out" if phrase in held_out() else "dev"
+        yield Question("paraphrase", text, gold, f"knob {run.knob}", part=part)
     for (knob, is_up, depth), ids in rng.sample(
         sorted(writer.verdicts.items()), min(per_cell, len(writer.verdicts))
     ):

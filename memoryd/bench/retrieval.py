@@ -147,10 +147,7 @@ def _figures(
     hits = [hit_at(ids[number], chosen.questions[number].gold, 5) for number in answerable]
     clusters = [chosen.questions[number].cluster for number in answerable]
     cells: dict[str, dict[str, float]] = {}
-    for cell in dict.fromkeys(one.cell for one in chosen.questions):
-        members = [n for n in answerable if chosen.questions[n].cell == cell]
-        if not members:
-            continue
+    for cell, members in _cells(chosen.questions).items():
         golds = [chosen.questions[number].gold for number in members]
         ranked = [ids[number] for number in members]
         cells[cell] = {
@@ -177,6 +174,18 @@ def _figures(
     if false_recall is not None:
         figures["false_recall_at_90_true"] = false_recall
     return figures
+
+
+def _cells(questions: Sequence[Question]) -> dict[str, list[int]]:
+    """Numbers of the answerable questions by cell, and by part after a cell that has parts."""
+    cells: dict[str, list[int]] = {}
+    for number, one in enumerate(questions):
+        if one.gold:
+            cells.setdefault(one.cell, []).append(number)
+    for number, one in enumerate(questions):
+        if one.gold and one.part:
+            cells.setdefault(f"{one.cell}, {one.part}", []).append(number)
+    return cells
 
 
 def _superseded_above(ranked: Sequence[int], question: Question) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,7 +136,7 @@ class Bm25Index:
 
         Repeated query terms count again. `limit` None answers every hit.
         """
-        found = self._score(query)
+        found = self._score(Counter(query))
         if found is None:
             return []
         scores, largest = found
@@ -152,8 +152,11 @@ class Bm25Index:
             for slot in hit_slots[best]
         ]
 
-    def scores(self, query: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Ids [n] and scores [n] of every memory that holds a term, in no order: `search` without objects."""
+    def scores(self, query: Mapping[str, float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Ids [n] and scores [n] of every memory that holds a term, in no order: `search` without objects.
+
+        `query` gives each term's weight; 2.0 is a term that is said twice.
+        """
         found = self._score(query)
         if found is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
@@ -161,7 +164,7 @@ class Bm25Index:
         hit_slots = np.flatnonzero((largest > 0) & (np.frombuffer(self._live, dtype=np.uint8) == 1))
         return np.frombuffer(self._ids, dtype=np.int64)[hit_slots], scores[hit_slots]
 
-    def _score(self, query: Iterable[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    def _score(self, query: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
         """Scores and largest term counts by slot; None when no term is known."""
         size = len(self._ids)
         if not self._slots:
@@ -171,7 +174,7 @@ class Bm25Index:
         lengths = np.frombuffer(self._lengths)
         mean_length = self._total_length / len(self._slots)
         found = False
-        for term, repeats in Counter(query).items():
+        for term, repeats in query.items():
             posting = self._postings.get(term)
             if posting is None:
                 continue

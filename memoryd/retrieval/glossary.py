@@ -1,74 +1,112 @@
-"""Words that mean the same thing in training language models; Recall searches for the concept as well.
+"""Concepts of a text: named ones in notes and queries, and described ones in queries.
 
-A line is one concept: its name, then words and two-word terms, compared as stems. ferricula's /search does
-not use it. The list is general vocabulary, not a table of anybody's notes; see docs/retrieval.md for what
-it is worth, measured.
+"the phase in which the rate cools" names nothing, but of all that the lexicon describes the warmdown shares
+most of its telling words. ferricula's /search does not use it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 
-from memoryd.retrieval.tokens import tokenize
+from memoryd.retrieval import lexicon
+from memoryd.retrieval.abbreviations import all_stems, content_stems
 
-CONCEPTS = """
-learning-rate: lr, learning rate, step size
-cooldown: warmdown, cooldown, cools, cooling, anneal, annealing, lr decay, rate decay
-warmup: warmup, ramp, ramps
-muon: muon, matrix, matrices, orthogonalised
-embedding: embedding, wte, token table, token vectors, token embedding
-unembedding: unembedding, lm head, output head, output layer, output projection
-scalars: scalar, scalars, gains, residual scalars, per-layer gain
-weight-decay: weight decay, wd, l2, shrinkage, regularisation, regularization, regularise
-batch: total batch, optimizer step, global batch, tokens processed, each update
-micro-batch: device batch, micro batch, microbatch, forward pass, per card
-head-width: head dimension, head dim, each attention head, attention head, head size
-head-count: number heads, n head, parallel attention, attention heads, head count
-aspect: aspect ratio, model width, wideness
-window: window pattern, sliding window, local global, global attention, nearby tokens, attention span
-momentum: momentum, inertia, smoothing
-second-moment: beta2, second moment, squared gradients, adam beta
-newton-schulz: newton, schulz, ns, orthogonalisation, orthogonalised, orthogonalization
-clipping: clip, clipping, gradient cap, exploding, exploding gradients
-softcap: softcap, squashing, tanh, bounding, output scores
-rope: rope, rotary, rotations, position rotations, wavelength
-feed-forward: mlp, ffn, feed-forward, feed forward
-context: sequence length, seq len, context, context window, model sees
-value-embedding: value embeddings, value embeds, ve, attention values, gated token
-dropout: dropout, silencing, masking, random masking
-init: init, initialisation, initialization, starting weights
-qk-norm: qk, qk norm, queries keys, normalised queries, sharpness
-averaging: ema, averaging, moving average, averaged weights
-depth: depth, layers, deep
-raise: raise, raised, raising, increase, increased, bumped, larger, higher, bigger, longer
-lower: lower, lowered, lowering, reduce, reduced, cut, decrease, decreased, smaller, shorter
-loss: bpb, val bpb, bits per byte, loss
-out-of-memory: oom, memory error
-diverged: nan, diverged, divergence, exploded
-"""
+LONGEST_NAME = 4  # stems
+SHARPNESS = 4.0  # how fast a concept fades that explains less than the best one
+FAINTEST = 0.3  # of the best one's weight, from which a concept counts
+CERTAIN = 6.0  # explained words, in units of how telling they are, from which a description is certain
+CLEARLY = 1.4  # times what the words of a name tell, a description must tell to count beside it
+MOST_DESCRIBED = 3
 
 
-def concepts_of(stems: Sequence[str]) -> Iterator[str]:
-    """The names of the concepts that stand in a tokenized text, each as often as it is said."""
+@dataclass(frozen=True)
+class Concept:
+    """A concept of a text. `weight` 0..1 is 1 for a named one; `words` are the stems that it accounts for."""
+
+    name: str
+    words: frozenset[str]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Table:
+    names: dict[tuple[str, ...], str]
+    first_stems: frozenset[str]
+    speaks_for: dict[str, frozenset[str]]  # by stem: the concepts that it may describe
+    telling: dict[str, float]  # by stem: how much it tells
+
+
+def named_concepts(text: str) -> list[Concept]:
+    """The concepts that a text names, in order, each as often as it is said; the longest name wins."""
+    return [Concept(name, frozenset(stems)) for name, stems in _named(all_stems(text))]
+
+
+def described_concepts(query: str, named: Iterable[Concept] = ()) -> list[Concept]:
+    """The concepts that the words of a query describe, likeliest first; at most three.
+
+    Beside a name only a description counts that accounts for the words of the name and clearly more.
+    """
     table = _table()
-    for position, word in enumerate(stems):
-        name = table.get((word,))
-        if name is None and position + 1 < len(stems):
-            name = table.get((word, stems[position + 1]))
-        if name is not None:
-            yield name
+    stems = [stem for stem in dict.fromkeys(content_stems(query)) if stem in table.telling]
+    spoken = frozenset(stems)
+    words: dict[str, set[str]] = {}
+    for stem in stems:
+        for name in table.speaks_for[stem]:
+            words.setdefault(name, set()).add(stem)
+    scores = {name: sum(table.telling[stem] for stem in found) for name, found in words.items()}
+    for one in named:
+        least = CLEARLY * sum(table.telling[stem] for stem in one.words & spoken)
+        scores = {
+            name: score
+            for name, score in scores.items()
+            if score > least and one.words & spoken <= words[name]
+        }
+    if not scores:
+        return []
+    best = max(scores.values())
+    likely = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:MOST_DESCRIBED]
+    return [
+        Concept(name, frozenset(words[name]), weight * min(1.0, best / CERTAIN))
+        for name, score in likely
+        if (weight := (score / best) ** SHARPNESS) >= FAINTEST
+    ]
+
+
+def _named(stems: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    table, position = _table(), 0
+    while position < len(stems):
+        step = 1
+        if stems[position] in table.first_stems:
+            for size in range(min(LONGEST_NAME, len(stems) - position), 0, -1):
+                name = table.names.get(tuple(stems[position : position + size]))
+                if name is not None:
+                    yield name, stems[position : position + size]
+                    step = size
+                    break
+        position += step
 
 
 @cache
-def _table() -> dict[tuple[str, ...], str]:
-    table: dict[tuple[str, ...], str] = {}
-    for line in CONCEPTS.strip().splitlines():
-        name, _, terms = line.partition(":")
-        for term in terms.split(","):
-            stems = tuple(tokenize(term))
-            # A term that lost a word to the stop list would stand for what is left of it.
-            if 1 <= len(stems) <= 2 and len(stems) == len(re.findall(r"\w+", term)):
-                table.setdefault(stems, name)
-    return table
+def _table() -> _Table:
+    names: dict[tuple[str, ...], str] = {}
+    words: dict[str, set[str]] = {}
+    described = 0
+    for line in filter(None, "".join(lexicon.PARTS).replace("\n ", "").split("\n")):
+        concept, _, rest = line.partition(":")
+        aliases, has_words, description = rest.partition("|")
+        for alias in aliases.split(","):
+            names.setdefault(tuple(all_stems(alias)), concept)
+        if has_words:
+            described += 1
+            for word in {*content_stems(aliases), *content_stems(description)}:
+                words.setdefault(word, set()).add(concept)
+    telling = {word: math.log(1 + described / len(holders)) for word, holders in words.items()}
+    return _Table(
+        names,
+        frozenset(stems[0] for stems in names),
+        {word: frozenset(holders) for word, holders in words.items()},
+        telling,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from memoryd.memory import Memory
 from memoryd.retrieval.bm25 import Bm25Index
 from memoryd.retrieval.ordering import best_first
-from memoryd.retrieval.research_terms import research_terms
+from memoryd.retrieval.research_terms import is_knob, query_terms, research_terms
 from memoryd.retrieval.tokens import tokenize
 from memoryd.retrieval.vector_index import Vector, VectorIndex
 
 CANDIDATES = 200
-LENGTH_WEIGHT = 0.2  # a longer note on one experiment is not a worse answer
+LENGTH_WEIGHT = 0.0  # a longer note on one experiment is not a worse answer
 RARE = 3  # holders up to which a term names one memory
 FOLLOWERS = 3
 EVIDENCE = 1.1  # telling terms that must match for a score of one half
@@ -39,6 +39,7 @@ class Weights:
 
     meaning: float = 0.6
     meaning_always: float = 0.02
+    concept_tells: float = 0.7
     recency: float = 0.02
     newest_first: bool = True
     follow_time: bool = True
@@ -110,12 +111,13 @@ class RetrievalIndex:
         """
         weights = weights or Weights()
         count = max(CANDIDATES, limit)
-        asked = research_terms(query, with_glossary=self._with_glossary) if query else []
-        telling = {term: self.terms.idf(term) for term in asked}
-        ideal = sum(telling[term] for term in asked)
-        known = (
-            sum(telling[term] for term in asked if self.terms.holder_count(term)) / ideal if ideal else 0.0
-        )
+        asked: dict[str, float] = {}
+        if query:
+            asked = query_terms(query, self._holds, with_glossary=self._with_glossary)
+        worth = {term: weight * self.terms.idf(term) for term, weight in asked.items()}
+        ideal = sum(worth.values())
+        held = sum(value for term, value in worth.items() if self.terms.holder_count(term))
+        known = held / ideal if ideal else 0.0
         arms: dict[str, dict[int, float]] = {}
         if query:
             ids, scores = self.terms.scores(asked)
@@ -123,14 +125,22 @@ class RetrievalIndex:
         if vector is not None:
             ids, cosines = self.vectors.centred_cosines(vector) if query else self._raw_cosines(vector)
             arms["vector"] = _best(ids, cosines, count, allowed)
-        share = weights.meaning_always + weights.meaning * (1 - known) if query else 1.0
-        scored = self._fuse(arms, share, weights.recency)
+        share = 1.0
+        meaning = dict(arms.get("vector", {}))
+        if query:
+            told = (1 - known) * (1 - weights.concept_tells * self._understood(asked))
+            share = weights.meaning_always + weights.meaning * told
+            if meaning:
+                meaning |= self.vectors.picked(cosines, arms["bm25"])
+        scored = self._fuse(arms.get("bm25", {}), meaning, share, weights.recency)
         if query:
             scored = self._comparable(scored, arms, ideal)
         else:
             scored = [(min(1.0, score), memory_id) for score, memory_id in scored]
         if query and weights.newest_first:
-            scored = self._newest_first(scored, frozenset(asked))
+            scored = self._newest_first(
+                scored, frozenset(term for term, weight in asked.items() if weight >= 0.5)
+            )
         if query and weights.follow_time and scored:
             scored = self._follow_time(scored, query, asked, allowed)
         ranks = {name: {found: rank for rank, found in enumerate(hits, 1)} for name, hits in arms.items()}
@@ -146,15 +156,22 @@ class RetrievalIndex:
             for score, memory_id in scored[:limit]
         ]
 
+    def _holds(self, term: str) -> bool:
+        return self.terms.holder_count(term) > 0
+
     def _raw_cosines(self, vector: Vector | Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         found = self.vectors.nearest_cosine(vector, len(self.vectors))
         ids = np.fromiter((memory_id for memory_id, _ in found), dtype=np.int64, count=len(found))
         return ids, np.fromiter((cosine for _, cosine in found), dtype=np.float32, count=len(found))
 
+    def _understood(self, asked: Mapping[str, float]) -> float:
+        """How surely, 0..1, the query is about a knob that the store knows."""
+        knobs = (min(1.0, weight) for term, weight in asked.items() if is_knob(term) and self._holds(term))
+        return max(knobs, default=0.0)
+
     def _fuse(
-        self, arms: dict[str, dict[int, float]], share: float, recency: float
+        self, words: dict[int, float], vectors: dict[int, float], share: float, recency: float
     ) -> list[tuple[float, int]]:
-        words, vectors = arms.get("bm25", {}), arms.get("vector", {})
         found = {*words, *vectors}
         times = [self._created[memory_id] for memory_id in found]
         newest, span = (max(times), max(1, max(times) - min(times))) if times else (0, 1)
@@ -208,7 +225,7 @@ class RetrievalIndex:
         self,
         scored: list[tuple[float, int]],
         query: str,
-        asked: Sequence[str],
+        asked: Iterable[str],
         allowed: Callable[[int], bool] | None,
     ) -> list[tuple[float, int]]:
         """For "what came after …": the memories next in time to the one that the query names."""

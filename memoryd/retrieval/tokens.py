@@ -19,17 +19,18 @@ _LITERAL = re.compile(
 )
 
 
+def words_in(text: str) -> list[str]:
+    """Every run of letters and digits of `text` in lower case, in order."""
+    return _WORD.findall(text.lower())
+
+
 def tokenize(text: str) -> list[str]:
     """The stemmed terms of `text` in order, repeats kept.
 
     Lower-case, split at everything not alphanumeric, words under two bytes and stop words dropped, classic
     Porter stems. Source: ferricula's search contract.
     """
-    return [
-        stem(word)
-        for word in _WORD.findall(text.lower())
-        if len(word.encode()) >= 2 and word not in STOP_WORDS
-    ]
+    return [stem(word) for word in words_in(text) if len(word.encode()) >= 2 and word not in STOP_WORDS]
 
 
 def literals(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +120,14 @@ class VectorIndex:
         own = np.sqrt(max(1 - 2 * query_mean + mean_square, 1e-9))
         result: NDArray[np.float32] = np.where(self._norms[:size] > 0, inner / (lengths * own), 0.0)
         return self._ids[:size], result
+
+    def picked(self, values: NDArray[np.float32], memory_ids: Iterable[int]) -> dict[int, float]:
+        """Of one value for each stored vector, those of some ids; ids without a vector are left out."""
+        return {
+            memory_id: float(values[position])
+            for memory_id in memory_ids
+            if (position := self._positions.get(memory_id)) is not None and position < values.size
+        }
 
     def nearest_cosine(self, vector: bytes | Vector | Sequence[float], count: int) -> list[tuple[int, float]]:
         """(memory id, cosine), best first, ties by ascending id. Another dimension finds nothing."""
