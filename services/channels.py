@@ -25,10 +25,13 @@ _SERVICE_CONFIG = {
     ]
 }
 
+# Routers forget idle connections after a minute or more, and a call on a forgotten one hangs: an idle channel
+# closes its connection before, and a stream keeps its own alive by pings. Servers allow one every 20 s.
+IDLE_SECONDS = 45.0
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.enable_retries", 1),
-    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_time_ms", 45_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.max_receive_message_length", 8 * 1024 * 1024),
@@ -38,9 +41,12 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
 )
 
 
-def open_channel(target: str, security: ClientSecurity | None = None) -> grpc.aio.Channel:
+def open_channel(
+    target: str, security: ClientSecurity | None = None, *, idle_seconds: float = IDLE_SECONDS
+) -> grpc.aio.Channel:
     """A lazy channel to HOST:PORT. The token of `security` is sent by the clients, call by call."""
+    options = (*CHANNEL_OPTIONS, ("grpc.client_idle_timeout_ms", int(idle_seconds * 1000)))
     credentials = security.grpc_credentials() if security is not None else None
     if credentials is None:
-        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
-    return grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, credentials, options=options)

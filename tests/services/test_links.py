@@ -1,0 +1,162 @@
+"""Links as they are in the field: black holes, forgetful routers, servers that go away under load."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from autoresearch.entropy.v1 import entropy_pb2 as pb
+from autoresearch.entropy.v1 import entropy_pb2_grpc as rpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.channels import CHANNEL_OPTIONS, IDLE_SECONDS, open_channel
+from services.entropy_client import EntropyClient
+from services.errors import DeadlineExceededError, UnavailableError
+from services.rpc_server import SERVER_OPTIONS
+from tests.services.probe import NAME, Probe, serve_probe
+
+SERVICES = Path(__file__).resolve().parents[2] / "services"
+
+
+@dataclass
+class Router:
+    """Forwards connections; `forget` drops what it knows of them without telling anyone, as NAT does."""
+
+    target: int
+    port: int = 0
+    opened: int = 0
+    closed: int = 0
+    forgotten: bool = False
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        number = self.opened
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            await asyncio.gather(
+                self._forward(reader, far_writer, number), self._forward(far_reader, writer, number)
+            )
+        finally:
+            self.closed += 1
+            far_writer.close()
+            writer.close()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        while data := await reader.read(65536):
+            if not (self.forgotten and number == 1):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def routing(target: int) -> AsyncIterator[Router]:
+    router = Router(target)
+    server = await asyncio.start_server(router.serve, "127.0.0.1", 0)
+    router.port = server.sockets[0].getsockname()[1]
+    try:
+        yield router
+    finally:
+        server.close()
+
+
+async def test_an_idle_client_lets_go_of_its_connection_before_a_router_forgets_it() -> None:
+    """Routers drop idle connections after a minute or more; the next call must not wait on a dead one."""
+    async with serve_probe(Probe(), drain_seconds=0.1) as server, routing(server.address.port) as router:
+        async with open_channel(f"127.0.0.1:{router.port}", idle_seconds=1.0) as channel:
+            draw = rpc.EntropyServiceStub(channel).DrawEntropy
+            assert (await draw(pb.DrawEntropyRequest(byte_count=1), timeout=5)).entropy == b"x"
+            while not router.closed:
+                await asyncio.sleep(0.05)
+            router.forgotten = True
+            assert (await draw(pb.DrawEntropyRequest(byte_count=2), timeout=5)).entropy == b"xx"
+    assert router.opened == 2
+
+
+def test_times_of_client_and_server_fit_each_other() -> None:
+    """The client is gone, or pings, within a minute; no ping comes sooner than the server allows."""
+    client, server = dict(CHANNEL_OPTIONS), dict(SERVER_OPTIONS)
+    assert IDLE_SECONDS < 60
+    assert int(client["grpc.keepalive_time_ms"]) < 60_000
+    assert int(client["grpc.keepalive_time_ms"]) > server["grpc.http2.min_recv_ping_interval_without_data_ms"]
+    assert client["grpc.keepalive_permit_without_calls"] == 0
+
+
+@pytest.mark.parametrize("kind", ["unary", "stream"])
+async def test_a_peer_that_takes_everything_and_answers_nothing_costs_the_deadline(kind: str) -> None:
+    held: list[asyncio.StreamWriter] = []
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+        await reader.read(-1)
+
+    hole = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    target = f"127.0.0.1:{hole.sockets[0].getsockname()[1]}"
+    async with hole, EntropyClient(target, timeout=0.5) as client:
+        with pytest.raises((DeadlineExceededError, UnavailableError)):
+            if kind == "unary":
+                await asyncio.wait_for(client.draw(1, purpose=""), 10)
+            else:
+                async with asyncio.timeout(10):
+                    _ = [health async for health in client.watch_health(timeout=0.5)]
+        assert held
+        for writer in held:
+            writer.close()
+
+
+@pytest.mark.parametrize("path", sorted(SERVICES.glob("*_client.py")), ids=lambda path: path.stem)
+def test_every_call_of_the_typed_clients_goes_through_the_two_that_set_a_deadline(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_stub(node.value)]
+    handed = [
+        call.args[0]
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("self._call", "self._stream")
+    ]
+    assert used
+    assert {ast.unparse(node) for node in used} == {ast.unparse(node) for node in handed}
+    assert len(used) == len(handed)
+    streams = [
+        call
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "self._stream"
+    ]
+    assert all("timeout" in {word.arg for word in call.keywords} for call in streams)
+
+
+def is_stub(node: ast.expr) -> bool:
+    return ast.unparse(node) == "self._stub"
+
+
+async def test_a_server_that_drains_says_so_first_and_finishes_what_it_took() -> None:
+    probe = Probe()
+    async with serve_probe(probe, drain_seconds=10.0) as server:
+        channel = grpc.aio.insecure_channel(str(server.address))
+        watch = health_pb2_grpc.HealthStub(channel).Watch(
+            health_pb2.HealthCheckRequest(service=NAME), timeout=30
+        )
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        client = EntropyClient(str(server.address))
+        running = [asyncio.create_task(client.draw(1, purpose="sleep 0.5")) for _ in range(50)]
+        while probe.live_handlers < 50:
+            await asyncio.sleep(0.01)
+        said = asyncio.create_task(read_once(watch))  # an open watch would hold up the end of the drain
+    answers = await asyncio.gather(*running)
+    assert await said == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert [answer.entropy for answer in answers] == [b"x"] * 50
+    await client.close()
+    await channel.close()
+
+
+async def read_once(watch: Any) -> int:
+    status = (await watch.read()).status
+    watch.cancel()
+    return int(status)
