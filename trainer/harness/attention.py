@@ -18,7 +18,14 @@ import torch.nn.functional as F
 
 from trainer.harness.attention_flash import attend_fa3, attend_fa4, fa3_works, fa4_works
 from trainer.harness.attention_flex import attend_flex, block_masks
-from trainer.harness.attention_varlen import Packing, attend_varlen, pack_documents, pack_rows, varlen_works
+from trainer.harness.attention_varlen import (
+    Packing,
+    attend_varlen,
+    pack_documents,
+    pack_rows,
+    suits_varlen,
+    varlen_works,
+)
 from trainer.harness.failures import ContractError
 
 BACKENDS = ("fa3", "fa4", "flex", "varlen", "sdpa")
@@ -93,7 +100,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, plan:
     if base == "flex":
         return attend_flex(q, k, v, plan.blocks[window])
     left = -1 if full else window
-    if base == "varlen":
+    if base == "varlen" and suits_varlen(q):
         packing = plan.packing or pack_rows(q.size(0), plan.length, q.device)
         return attend_varlen(q, k, v, left, packing)
     if base in WITHOUT_DOCUMENTS:

@@ -1,9 +1,9 @@
 """Attention over packed sequences, torch.nn.attention.varlen_attn: rows or documents laid end to end.
 
-Half precision on CUDA only. A batch may hold at most one document per SHORTEST_DOCUMENT tokens on average:
-the table of sequence bounds has a fixed size, so that nothing waits for the device and no graph is compiled
-anew. Where gradients are off the bound does not hold. A training batch beyond it gives NaN, which ends the
-run as NOT_FINITE, and never another mask.
+Half precision on CUDA, heads of at most 256; attend() takes the dense mask for others. A training batch may
+hold at most one document per SHORTEST_DOCUMENT tokens on average: the table of sequence bounds has a fixed
+size, so that nothing waits for the device and no graph is compiled anew. A batch beyond it gives NaN, which
+ends the run as NOT_FINITE, and never another mask. Where gradients are off there is no such bound.
 """
 
 import inspect
@@ -69,6 +69,11 @@ def attend_varlen(
     mixed = attention(*flat, bounds, bounds, longest, longest, window_size=(window, 0))
     assert isinstance(mixed, torch.Tensor)
     return mixed.view(q.shape)
+
+
+def suits_varlen(q: torch.Tensor) -> bool:
+    """Whether the kernel takes queries of this type and head width."""
+    return q.dtype in (torch.bfloat16, torch.float16) and q.size(-1) % 8 == 0 and q.size(-1) <= 256
 
 
 def varlen_works() -> bool:

@@ -157,6 +157,11 @@ class LogitServer:
     def __init__(self, request_fd: int, reply_fd: int, memory: mmap.mmap | None) -> None:
         self._request, self._reply = request_fd, reply_fd
         self._memory = memory
+        self._device: DeviceAnswers | None = None
+
+    def offer(self, device: DeviceAnswers) -> None:
+        """From now on requests may be answered into device memory."""
+        self._device = device
 
     def ready(self, vocabulary: int) -> None:
         write_all(self._reply, READY + LENGTH.pack(vocabulary))
@@ -165,11 +170,7 @@ class LogitServer:
         text = json.dumps({"reason": reason, "message": message[:4000]}).encode()
         write_all(self._reply, FAILED + LENGTH.pack(len(text)) + text)
 
-    def serve(
-        self,
-        answer: Callable[[npt.NDArray[np.int32]], npt.NDArray[np.float32]],
-        device: DeviceAnswers | None = None,
-    ) -> None:
+    def serve(self, answer: Callable[[npt.NDArray[np.int32]], npt.NDArray[np.float32]]) -> None:
         """Answers until END or a closed pipe. Exceptions of answer propagate to the caller."""
         while True:
             try:
@@ -181,14 +182,14 @@ class LogitServer:
             if magic != MAGIC or flags & END:
                 return
             if flags & OPEN:
-                self._open(device)
+                self._open_device()
                 continue
             size = batch * length * 4
             memory = None if flags & DEVICE else self._memory
             raw = read_exactly(self._request, size, None) if memory is None else memory[:size]
             tokens = np.frombuffer(raw, dtype=np.int32).reshape(batch, length)
-            if flags & DEVICE and device is not None:
-                device.answer(tokens)
+            if flags & DEVICE and self._device is not None:
+                self._device.answer(tokens)
                 write_all(self._reply, OK)
                 continue
             result = answer(tokens)
@@ -201,11 +202,11 @@ class LogitServer:
             np.copyto(shared, result.reshape(-1))
             write_all(self._reply, OK)
 
-    def _open(self, device: DeviceAnswers | None) -> None:
+    def _open_device(self) -> None:
         try:
-            if device is None:
+            if self._device is None:
                 raise ChannelError("the candidate was started without device memory")
-            device.open()
+            self._device.open()
         except Exception as error:
             self.failed("RUNTIME_ERROR", f"{type(error).__name__}: {error}")
             return

@@ -35,15 +35,15 @@ def main(arguments: list[str]) -> int:
         model, device, vocabulary = load_model(
             options.train_py, options.checkpoint, options.device, options.threads
         )
-        on_device = None
         if options.compile == "on":
             compile_body(model)
         if device.type == "cuda":
             choose_attention(model, options.attention, compiled=options.compile == "on")
         if options.device_fd >= 0 and device.type == "cuda":
-            on_device = DeviceLogits(options.device_fd, options.device_floats, model, device, vocabulary)
+            memory_of = options.device_fd, options.device_floats
+            server.offer(DeviceLogits(*memory_of, model, device, vocabulary))
         server.ready(vocabulary)
-        server.serve(lambda tokens: compute_logits(model, tokens, device, vocabulary), on_device)
+        server.serve(lambda tokens: compute_logits(model, tokens, device, vocabulary))
     except Exception as error:
         try:
             server.failed(classify_failure(error), f"{type(error).__name__}: {error}")

@@ -113,6 +113,18 @@ def test_packed_bounds_are_the_documents_of_all_rows() -> None:
     assert pack_rows(2, 7, torch.device("cpu")).bounds.tolist() == [0, 7, 14]
 
 
+@pytest.mark.parametrize("documents", [False, True])
+def test_what_the_packed_kernel_cannot_take_gets_the_same_mask(documents: bool) -> None:
+    generator = torch.Generator().manual_seed(2)
+    q, k, v = (torch.randn((ROWS, LENGTH, HEADS, WIDTH), generator=generator) for _ in range(3))
+    ids = document_ids(torch.randint(0, 6, (ROWS, LENGTH), generator=generator), BOS) if documents else None
+    cpu = torch.device("cpu")
+    for window in (LENGTH, 5):
+        plan = plan_masks("varlen", LENGTH, (window,), ids, cpu)
+        wanted = reference(q, k, v, dense_mask(LENGTH, window, ids, cpu))
+        assert torch.allclose(attend(q, k, v, window, plan), wanted, atol=1e-5)
+
+
 def test_too_many_documents_are_never_another_mask() -> None:
     ids = document_ids(torch.zeros((1, 3 * SHORTEST_DOCUMENT), dtype=torch.int64), BOS)
     packing = pack_documents(ids)

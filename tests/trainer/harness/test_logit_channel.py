@@ -134,7 +134,8 @@ class Table:
 
 def test_logits_stay_in_device_memory_once_it_is_open(ends: Ends) -> None:
     table = Table()
-    thread = threading.Thread(target=lambda: ends.server.serve(answer, table))
+    ends.server.offer(table)
+    thread = threading.Thread(target=lambda: ends.server.serve(answer))
     thread.start()
     ends.client.open_device()
     assert table.is_open
@@ -152,7 +153,9 @@ def test_logits_stay_in_device_memory_once_it_is_open(ends: Ends) -> None:
 def test_memory_that_cannot_be_opened_leaves_the_host_path(
     ends: Ends, device: Table | None, why: str
 ) -> None:
-    thread = threading.Thread(target=lambda: ends.server.serve(answer, device))
+    if device is not None:
+        ends.server.offer(device)
+    thread = threading.Thread(target=lambda: ends.server.serve(answer))
     thread.start()
     with pytest.raises(CandidateFailedError, match=why):
         ends.client.open_device()
