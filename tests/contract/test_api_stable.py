@@ -1,6 +1,6 @@
 """The gRPC API only grows: nothing of the released one is removed, renamed or renumbered.
 
-After a release: `buf build -o ../tests/contract/api-VERSION.binpb --exclude-source-info` in proto/, and that file
+After a release: `buf build -o ../tests/contract/api-VERSION.binpb --exclude-source-info` in proto/; the file
 takes the place of the older one.
 """
 
