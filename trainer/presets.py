@@ -40,7 +40,7 @@ FORK: dict[str, Value] = {
     "ADAM_BETAS": (0.8, 0.95), "WARMUP_RATIO": 0.0, "WARMDOWN_RATIO": 0.75, "FINAL_LR_FRAC": 0.05,
     "ROPE_BASE": 200_000, "INIT_SCALE": 0.68, "X0_LAMBDA_INIT": 0.05,
     "WEBER_MODE": "raw", "WEBER_C_SQ": 1.0, "MUON_MOMENTUM_STEPS": 200,
-    "FUSED_LOSS": False, "FLOAT32_STREAM": True, "MERGE_QKV": False, "PREFETCH": False,
+    "FUSED_LOSS": False, "MERGE_QKV": False, "PREFETCH": False,
 }  # fmt: skip
 UPSTREAM: dict[str, Value] = FORK | {
     "DEPTH": 8, "ASPECT_RATIO": 64, "WINDOW_PATTERN": "SSSL", "SHORT_WINDOW_DIVISOR": 2,
@@ -48,7 +48,7 @@ UPSTREAM: dict[str, Value] = FORK | {
     "EMBEDDING_WD": 0.0, "VE_WD": 0.0, "LM_HEAD_WD": 0.0, "WARMDOWN_RATIO": 0.5, "FINAL_LR_FRAC": 0.0,
     "ROPE_BASE": 10_000, "INIT_SCALE": 1.0, "X0_LAMBDA_INIT": 0.1, "WEBER_MODE": "off",
 }  # fmt: skip
-FAST: dict[str, Value] = {"FUSED_LOSS": True, "FLOAT32_STREAM": False, "MERGE_QKV": True, "PREFETCH": True}
+FAST: dict[str, Value] = {"FUSED_LOSS": True, "MERGE_QKV": True, "PREFETCH": True}
 OURS: dict[str, Value] = FORK | FAST | {"WEBER_MODE": "off", "SCALAR_EPS": 1e-6}
 CPU: dict[str, Value] = {
     "DEPTH": 4, "ASPECT_RATIO": 32, "HEAD_DIM": 64, "WINDOW_PATTERN": "L",

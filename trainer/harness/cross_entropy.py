@@ -55,11 +55,13 @@ class _SoftcapTriton(torch.autograd.Function):
     def forward(ctx: Any, z: torch.Tensor, targets: torch.Tensor, softcap: float) -> torch.Tensor:
         from trainer.harness.cross_entropy_triton import loss_and_gradient
 
-        losses = loss_and_gradient(z, targets, softcap)  # z now holds the gradient of the sum
+        losses = loss_and_gradient(z, targets, softcap)  # z now holds the gradient of the mean
         ctx.save_for_backward(z)
         return losses.mean()
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        from trainer.harness.cross_entropy_triton import scale_in_place
+
         (gradient,) = ctx.saved_tensors
-        return gradient.mul_(grad / len(gradient)), None, None
+        return scale_in_place(gradient, grad), None, None

@@ -53,7 +53,6 @@ HEAD_NORM = False  # RMS norm on each head's output
 SMEAR = False  # a gated share of the previous token's embedding joins each token's
 BACKOUT = 0.0  # initial share of the two-thirds layer's stream that is taken out before the head
 FUSED_LOSS = True  # soft-cap and cross-entropy in one pass; False computes them one by one
-FLOAT32_STREAM = False  # CUDA: residual stream in float32, as autocast makes of norms; else bfloat16
 MERGE_QKV = True  # one matrix product for queries, keys and values; the weights stay three matrices
 PREFETCH = True  # read batches ahead; False reads each when it is due and waits for every step
 SOFTCAP = 15.0  # logits = SOFTCAP * tanh(z / SOFTCAP); 0 switches it off
@@ -142,15 +141,16 @@ def layer_windows(context_length: int) -> list[int]:
 
 
 def norm(x: torch.Tensor) -> torch.Tensor:
-    """RMS norm over the last dimension, without weights, in float32 inside."""
-    normed = F.rms_norm(x, (x.size(-1),))
-    return normed if FLOAT32_STREAM else normed.to(x.dtype)  # autocast would leave it in float32
+    """RMS norm over the last dimension, without weights."""
+    return F.rms_norm(x, (x.size(-1),)).to(x.dtype)  # autocast may leave it in float32
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary position on the two halves of each head: x [B, T, H, D], cos and sin [T, 1, D / 2]."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos + second * sin, second * cos - first * sin], dim=-1).to(x.dtype)
+    """Rotary position on the two halves of each head: x [B, T, H, D], cos and sin [T, 1, D].
+
+    cos holds its half twice, sin its half and then the half negated.
+    """
+    return (x * cos + x.roll(x.size(-1) // 2, dims=-1) * sin).to(x.dtype)
 
 
 def shift(tokens: torch.Tensor, by: int) -> torch.Tensor:
@@ -357,7 +357,8 @@ class GPT(nn.Module):
         return softcap * torch.tanh(z.float() / softcap) if softcap else z.float()
 
     def _plain_loss(self, tokens: torch.Tensor, targets: torch.Tensor, plan: MaskPlan) -> torch.Tensor:
-        logits = self._cap(self._logits_before_cap(tokens, plan))
+        z, softcap = self._logits_before_cap(tokens, plan), self.config["softcap"]
+        logits = (softcap * torch.tanh(z / softcap) if softcap else z).float()
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
 
     def _logits_before_cap(self, tokens: torch.Tensor, plan: MaskPlan) -> torch.Tensor:
@@ -389,7 +390,8 @@ class GPT(nn.Module):
         half = self.config["head_dim"] // 2
         frequencies = self.config["rope_base"] ** -(torch.arange(half, dtype=torch.float32) / half)
         angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies)
-        return angles.cos()[:, None, :], angles.sin()[:, None, :]
+        cos, sin = angles.cos()[:, None, :], angles.sin()[:, None, :]
+        return torch.cat([cos, cos], dim=-1), torch.cat([sin, -sin], dim=-1)
 
     def flops_per_token(self) -> float:
         """Floating-point operations of forward and backward for one token: matrices and attention."""

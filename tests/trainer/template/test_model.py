@@ -16,7 +16,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"NGRAM_ORDER": 3, "HEAD_GATES": True, "HEAD_NORM": True},
     {"NGRAM_ORDER": 2, "VALUE_EMBEDDINGS": False, "GATE_LR": 0.01},
     {"SMEAR": True, "BACKOUT": 0.2, "QK_NORM": False, "DEPTH": 3},
-    {"MERGE_QKV": False, "FUSED_LOSS": False, "FLOAT32_STREAM": True, "PREFETCH": False},
+    {"MERGE_QKV": False, "FUSED_LOSS": False, "PREFETCH": False},
     {"MLP_ACTIVATION": "gelu", "SOFTCAP": 0.0, "WINDOW_PATTERN": "S", "MLP_RATIO": 2},
 ]
 
