@@ -13,7 +13,9 @@ from pathlib import Path
 from trainer.executor import DeviceInfo
 
 _PROBE = """
-import json, torch
+import json, os
+os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+import torch
 found = []
 if torch.cuda.is_available():
     for index in range(torch.cuda.device_count()):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.errors import FailedPreconditionError, NotFoundError
 from trainer.datasets import find_data
+from trainer.device_memory import open_device_memory
 from trainer.devices import host_memory_bytes, probe_devices, torch_version
 from trainer.executor import Capabilities, DeviceInfo, Job, RunEvent, SampleRequest
 from trainer.experiment import ExperimentRequest, Origin, Tier
@@ -46,12 +47,18 @@ class LocalExecutor:
             evaluation_seconds=settings.evaluation_limit_seconds,
             container=(settings.container_image, settings.container_engine),
             orphan_seconds=settings.orphan_seconds,
+            device_memory_bytes=int(settings.device_memory_limit_gib * 2**30),
         )
 
     @classmethod
     async def open(cls, settings: TrainerSettings) -> LocalExecutor:
         """Probes devices and sandbox. Raises ConfigurationError when the tier asked for does not work."""
         devices, warnings = await probe_devices(settings.slots)
+        if settings.device_memory_limit_gib and open_device_memory() is None:
+            warnings = (
+                *warnings,
+                "--device-memory-limit-gib: there is no NVML here to ask, so it is not held",
+            )
         container = (settings.container_image, settings.container_engine)
         choice = await asyncio.to_thread(choose_tier, settings.sandbox, container)
         capabilities = Capabilities(
@@ -127,6 +134,12 @@ class LocalExecutor:
             raise FailedPreconditionError(
                 f"device_count {request.device_count} is more than this trainer has: {len(devices)}",
                 reason="DOES_NOT_FIT",
+            )
+        if request.device_count > 1 and self._capabilities.tier is Tier.LANDLOCK:
+            raise FailedPreconditionError(
+                "an experiment on several devices needs a network of its own, which the tier landlock cannot "
+                "give; install bubblewrap, or ask for device_count 1",
+                reason="SANDBOX_UNAVAILABLE",
             )
         _refuse_misfit(request, devices[0])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from trainer.artifacts import add_tokenizer, hash_artifacts
 from trainer.checkpoint_check import BadCheckpointError, CheckedCheckpoint, take_checkpoint
 from trainer.data.dataset import Dataset
+from trainer.device_memory import open_device_memory
 from trainer.estimate import TooLargeError, refuse_too_large
 from trainer.evaluation_run import EvaluationRun
 from trainer.executor import EndEvent, Job, LogEvent, MetricEvent, PhaseEvent, RunEvent
@@ -34,6 +35,7 @@ class RunSettings:
     evaluation_seconds: float
     container: tuple[str, str] = ("", "")
     orphan_seconds: float = 0.0
+    device_memory_bytes: int = 0
 
 
 class LocalRun:
@@ -107,7 +109,15 @@ class LocalRun:
                 failure = Failure.OUT_OF_DEVICE_MEMORY if on_gpu else Failure.OUT_OF_HOST_MEMORY
                 return Result(failure=failure, failure_message=misfit)
         self._phase(State.STARTING)
-        training = TrainingRun(job, self._dataset, self._settings, self._folder, self._clock, self._leaves)
+        training = TrainingRun(
+            job,
+            self._dataset,
+            self._settings,
+            self._folder,
+            self._clock,
+            self._leaves,
+            open_device_memory() if self._settings.device_memory_bytes else None,
+        )
         training.on_line = lambda stream, text: self._queue.put_nowait(LogEvent(stream, text))
         training.on_metric = lambda step, values, progress: self._queue.put_nowait(
             MetricEvent(step, values, progress)

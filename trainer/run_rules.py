@@ -29,6 +29,7 @@ LIMIT_MESSAGES = {
     "processes": "the run had more processes than its cap",
     "scratch": "the run filled more disk than its cap",
     "files": "the run made more files than its cap",
+    "device": "the run used more memory of its device than its cap",
     "output": "the run printed more than its cap",
 }
 CPU_CLOCK_SECONDS = 0.05  # the kernel counts CPU time in ticks of 10 ms, several processes each
@@ -95,7 +96,8 @@ def classify_ending(
     which the daemon ended it; exists says what is there outside of the sandbox."""
     if overrun in LIMIT_MESSAGES or ending.limit in LIMIT_MESSAGES:
         name = overrun if overrun in LIMIT_MESSAGES else ending.limit
-        failure = Failure.OUT_OF_HOST_MEMORY if name == "memory" else Failure.LIMIT_EXCEEDED
+        memory = {"memory": Failure.OUT_OF_HOST_MEMORY, "device": Failure.OUT_OF_DEVICE_MEMORY}
+        failure = memory.get(name, Failure.LIMIT_EXCEEDED)
         return failure, LIMIT_MESSAGES[name]
     if overrun or ending.limit == "wall":
         texts = {

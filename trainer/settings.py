@@ -46,6 +46,8 @@ class TrainerSettings(DaemonSettings):
     """Experiments that may wait."""
     memory_limit_gib: float = Field(default=0.0, ge=0.0)
     """Host memory that one experiment may use; 0 takes three quarters of the machine's."""
+    device_memory_limit_gib: float = Field(default=0.0, ge=0.0)
+    """Memory that may be in use on a GPU that one experiment has; 0 takes all of it."""
     scratch_limit_gib: float = Field(default=8.0, gt=0.0)
     """Disk that one experiment may fill."""
     process_limit: int = Field(default=512, ge=8)

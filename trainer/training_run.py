@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.data.dataset import Dataset
+from trainer.device_memory import DeviceMemory, exceed, visible_names
 from trainer.executor import Job
 from trainer.experiment import Audit, Failure, Finding
 from trainer.harness.run_spec import EVENTS_VARIABLE, RUN_VARIABLE, RunSpec
@@ -59,6 +60,7 @@ class TrainingRun:
         folder: RunFolder,
         clock: Callable[[], float],
         leaves: Callable[[], bool],
+        device_memory: DeviceMemory | None = None,
     ) -> None:
         self.on_line: Callable[[str, str], None] = lambda stream, text: None
         self.on_metric: Callable[[int, Mapping[str, float], float], None] = lambda step, values, progress: (
@@ -68,9 +70,11 @@ class TrainingRun:
         self.began = clock()
         self._job, self._dataset, self._settings = job, dataset, settings
         self._folder, self._clock, self._leaves = folder, clock, leaves
+        self._device_memory = device_memory
         self._gpus = tuple(device.index for device in job.devices if device.kind == "cuda")
         budget, wall = job.request.budget, job.request.wall_limit_seconds
-        self._rules = time_rules(budget, bool(self._gpus), settings.setup_seconds, wall, settings.threads)
+        threads = settings.threads * len(job.devices)
+        self._rules = time_rules(budget, bool(self._gpus), settings.setup_seconds, wall, threads)
         self._events = EventReader(self._take_metric, self._take_phase)
         self._phase_changed = asyncio.Event()
         self._overrun = ""
@@ -113,6 +117,7 @@ class TrainingRun:
     async def _follow(self, process: FramedProcess, collector: OutputCollector) -> Frame:
         """The last frame."""
         clerk = asyncio.create_task(self._keep_time(process.caught_up))
+        watch = asyncio.create_task(self._keep_device_memory())
         try:
             async with aclosing(process.frames()) as frames:  # type: ignore[type-var]
                 async for frame in frames:
@@ -127,7 +132,8 @@ class TrainingRun:
             return frame
         finally:
             clerk.cancel()
-            await asyncio.wait([clerk])
+            watch.cancel()
+            await asyncio.wait([clerk, watch])
 
     def _judge(self, last: Frame, collector: OutputCollector) -> Trained:
         record, ending = self._events.record, ending_of(last)
@@ -157,6 +163,12 @@ class TrainingRun:
             except TimeoutError:
                 self._stop(name)
                 return
+
+    async def _keep_device_memory(self) -> None:
+        limit, memory = self._settings.device_memory_bytes, self._device_memory
+        if limit and memory is not None and self._gpus:
+            await exceed(memory, visible_names(self._gpus), limit)
+            self._stop("device")
 
     def _stop(self, overrun: str) -> None:
         if self._process is not None and self._stopping is None:
@@ -228,4 +240,5 @@ class TrainingRun:
             threads=settings.threads,
             container=settings.container,
             recording=recording if has_supervisor() else None,
+            ranks=len(self._job.devices),
         )

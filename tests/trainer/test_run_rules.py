@@ -49,6 +49,7 @@ ENDED = {"start_time": 1.0, "end_time": 2.0, "num_steps": 4, "tokens": 400, "las
         (Ending(signal=9, limit="wall"), "", "", "", Failure.TIMEOUT),
         (Ending(signal=9), "", "", "training", Failure.TIMEOUT),
         (Ending(signal=9), "", "", "output", Failure.LIMIT_EXCEEDED),
+        (Ending(signal=9, limit="stopped"), "", "", "device", Failure.OUT_OF_DEVICE_MEMORY),
         (Ending(signal=9, limit="abandoned"), "", "", "", Failure.INTERRUPTED),
         (Ending(signal=9, limit="stopped"), "", "", "", Failure.INTERRUPTED),
         (Ending(signal=9, limit="stopped"), "", "", "training", Failure.TIMEOUT),

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trainer
+from trainer.device_memory import visible_names
 from trainer.sandbox.plan import Limits, Plan, Recording
+from trainer.sandbox.ranks import in_ranks
 
 PACKAGE = Path(trainer.__file__).resolve().parent
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/opt/nvidia")
@@ -53,10 +55,11 @@ def candidate_plan(
     threads: int = 0,
     container: tuple[str, str] = ("", ""),
     recording: Recording | None = None,
+    ranks: int = 1,
 ) -> Plan:
-    """scratch is the working folder; it holds HOME, TMPDIR and caches and is the only place to write apart
-    from files.write. A folder beside it, made here, is where the harness is imported from. container is
-    (image, engine) for that tier."""
+    """command is what the interpreter is given, in as many ranks. scratch is the working folder; it holds
+    HOME, TMPDIR and caches and is the only place to write apart from files.write. A folder beside it, made
+    here, is where the harness is imported from. container is (image, engine) for that tier."""
     package = make_import_folder(scratch)
     devices = ["/dev/null", "/dev/full"] if tier == "LANDLOCK" else []
     extra = list(LANDLOCK_FILES) if tier == "LANDLOCK" else []
@@ -73,7 +76,7 @@ def candidate_plan(
         *map(str, files.read),
     ]
     return Plan(
-        command=(sys.executable, "-P", "-B", *command),
+        command=(sys.executable, "-P", "-B", *in_ranks(tuple(command), ranks, tuple(keep_fds))),
         environment=candidate_environment(
             {"PYTHONPATH": str(package), **environment}, scratch, tier, gpus, threads
         ),
@@ -89,6 +92,7 @@ def candidate_plan(
         image=container[0],
         engine=container[1],
         recording=recording,
+        loopback=ranks > 1,
     )
 
 
@@ -110,7 +114,8 @@ def candidate_environment(
         "TORCHINDUCTOR_CACHE_DIR": str(scratch / "compile-cache"),
         "TRITON_CACHE_DIR": str(scratch / "compile-cache" / "triton"),
         "CUDA_CACHE_PATH": str(scratch / "compile-cache" / "cuda"),
-        "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)),
+        "CUDA_VISIBLE_DEVICES": ",".join(visible_names(gpus)),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order in which the driver counts them
     }
     if threads:
         made["OMP_NUM_THREADS"] = str(threads)

@@ -69,7 +69,8 @@ def _enter(plan: Plan, supervisor: int) -> list[str]:
     if plan.tier != "CONTAINER":  # there it is the engine that sets it
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if plan.tier == "BUBBLEWRAP":
-        return bubblewrap_command(plan, _memory_file(seccomp.build_filter(allow_connect=True)))
+        program = seccomp.build_filter(allow_connect=True, allow_network=plan.loopback)
+        return bubblewrap_command(plan, _memory_file(program))
     if plan.tier == "CONTAINER":
         pipes = pipes_folder(plan)
         return container_command(plan, container_name(supervisor), pipes)

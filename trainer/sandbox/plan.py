@@ -36,7 +36,8 @@ class Plan:
     paths lie below read ones and must not be seen: the unreadable file `mask` stands in for them. devices
     are nodes that may be used. keep_fds are inherited under their numbers. tmp_bytes bounds temporary files
     in memory (bubblewrap, container). image and engine belong to the container tier. With a recording the
-    tree's output goes there, and EVENTS_FD is among keep_fds."""
+    tree's output goes there, and EVENTS_FD is among keep_fds. loopback allows sockets where the tree has a
+    network of its own (bubblewrap, container): its processes can reach each other and nothing else."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -53,6 +54,7 @@ class Plan:
     image: str = ""
     engine: str = ""
     recording: Recording | None = None
+    loopback: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

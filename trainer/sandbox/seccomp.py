@@ -36,6 +36,8 @@ ABSENT = {"io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_
 SOCKET, SOCKETPAIR, CONNECT, CLONE = (41, 198), (53, 199), (42, 203), (56, 220)
 CLONE_NEW_ANY = 0x7E020000  # every CLONE_NEW… flag but the time namespace's, whose bit is an exit signal
 AF_UNIX = 1
+LOOPBACK_FAMILIES = (AF_UNIX, 2, 10, 16)  # IPv4, IPv6, and netlink by which interfaces are listed; not vsock,
+# which knows no namespaces
 
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -66,15 +68,11 @@ def build_filter(
         for numbers in table.values():
             if numbers[column] >= 0:
                 program += [(_JUMP_EQUAL, 0, 1, numbers[column]), (_RETURN, 0, 0, _ERRNO | code)]
-    if not allow_network:
-        for numbers in (SOCKET, SOCKETPAIR):
-            program += [
-                (_JUMP_EQUAL, 0, 4, numbers[column]),
-                (_LOAD, 0, 0, _FIRST_ARGUMENT),
-                (_JUMP_EQUAL, 0, 1, AF_UNIX),
-                (_RETURN, 0, 0, _ALLOW),
-                (_RETURN, 0, 0, _ERRNO | errno.EACCES),
-            ]
+    families = LOOPBACK_FAMILIES if allow_network else (AF_UNIX,)
+    for numbers in (SOCKET, SOCKETPAIR):
+        program += [(_JUMP_EQUAL, 0, len(families) + 3, numbers[column]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
+        program += [(_JUMP_EQUAL, len(families) - index, 0, family) for index, family in enumerate(families)]
+        program += [(_RETURN, 0, 0, _ERRNO | errno.EACCES), (_RETURN, 0, 0, _ALLOW)]
     program += [
         (_JUMP_EQUAL, 0, 3, CLONE[column]),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
