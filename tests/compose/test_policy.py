@@ -58,6 +58,12 @@ def test_daemons_are_checked_by_grpc_health(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_what_crashes_is_started_again_a_few_times(name: str) -> None:
+    """Docker waits longer before each try; after five it stays down, which the alert DaemonDown tells."""
+    assert SERVICES[name]["restart"] == ("no" if name in ONE_SHOTS else "on-failure:5")
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_every_dependency_waits_for_a_condition(name: str) -> None:
     for other, how in SERVICES[name].get("depends_on", {}).items():
         wanted = "service_completed_successfully" if other in ONE_SHOTS else "service_healthy"
