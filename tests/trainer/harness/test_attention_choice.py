@@ -13,7 +13,7 @@ from trainer.harness.attention_choice import (
     choose_timed,
     fastest,
     read_choice,
-    time_backend,
+    time_layer,
     write_choice,
 )
 from trainer.harness.failures import ContractError
@@ -78,7 +78,7 @@ def test_a_named_backend_is_not_timed_and_a_cpu_has_no_choice(tmp_path: Path) ->
 
 
 def test_timing_runs_forward_and_backward_of_each_layer() -> None:
-    assert time_backend("sdpa", torch.device("cpu"), SHAPE, repeats=1) > 0
+    assert time_layer("sdpa", torch.device("cpu"), SHAPE, window=8, repeats=1) > 0
 
 
 @pytest.mark.gpu
