@@ -16,4 +16,4 @@ async def open_executor(settings: TrainerSettings) -> Executor:
         case "local":
             from trainer.local_executor import LocalExecutor
 
-            return await LocalExecutor.open(settings)
+            return await LocalExecutor.open(settings, settings.state / "compile-cache")

@@ -30,7 +30,9 @@ class LocalExecutor:
     name = "local"
     needs_data = True
 
-    def __init__(self, settings: TrainerSettings, capabilities: Capabilities) -> None:
+    def __init__(
+        self, settings: TrainerSettings, capabilities: Capabilities, compile_cache: Path | None = None
+    ) -> None:
         self._settings = settings
         self._capabilities = capabilities
         self._data = settings.data.resolve()
@@ -47,12 +49,15 @@ class LocalExecutor:
             evaluation_seconds=settings.evaluation_limit_seconds,
             container=(settings.container_image, settings.container_engine),
             orphan_seconds=settings.orphan_seconds,
+            compile_cache=str(compile_cache.resolve()) if compile_cache is not None else "",
             device_memory_bytes=int(settings.device_memory_limit_gib * 2**30),
         )
 
     @classmethod
-    async def open(cls, settings: TrainerSettings) -> LocalExecutor:
-        """Probes devices and sandbox. Raises ConfigurationError when the tier asked for does not work."""
+    async def open(cls, settings: TrainerSettings, compile_cache: Path | None = None) -> LocalExecutor:
+        """Probes devices and sandbox; without a compile_cache each run compiles anew.
+
+        Raises ConfigurationError when the tier asked for does not work."""
         devices, warnings = await probe_devices(settings.slots)
         if settings.device_memory_limit_gib and open_device_memory() is None:
             warnings = (
@@ -64,7 +69,7 @@ class LocalExecutor:
         capabilities = Capabilities(
             devices, choice.usable, choice.tier, torch_version(), (*warnings, *choice.warnings)
         )
-        return cls(settings, capabilities)
+        return cls(settings, capabilities, compile_cache)
 
     async def capabilities(self) -> Capabilities:
         return self._capabilities

@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from trainer.artifacts import add_tokenizer, hash_artifacts
 from trainer.checkpoint_check import BadCheckpointError, CheckedCheckpoint, take_checkpoint
+from trainer.compile_cache import add_to_cache, cache_folder, copy_cache, is_template
 from trainer.data.dataset import Dataset
 from trainer.device_memory import open_device_memory
-from trainer.estimate import TooLargeError, refuse_too_large
+from trainer.devices import torch_version
+from trainer.estimate import TEMPLATE, TooLargeError, refuse_too_large
 from trainer.evaluation_run import EvaluationRun
 from trainer.executor import EndEvent, Job, LogEvent, MetricEvent, PhaseEvent, RunEvent
 from trainer.experiment import Audit, Evaluation, Failure, Finding, Result, State, Tier
@@ -36,6 +39,7 @@ class RunSettings:
     container: tuple[str, str] = ("", "")
     orphan_seconds: float = 0.0
     device_memory_bytes: int = 0
+    compile_cache: str = ""
 
 
 class LocalRun:
@@ -108,6 +112,8 @@ class LocalRun:
                 on_gpu = job.devices[0].kind == "cuda"
                 failure = Failure.OUT_OF_DEVICE_MEMORY if on_gpu else Failure.OUT_OF_HOST_MEMORY
                 return Result(failure=failure, failure_message=misfit)
+            if self._settings.compile_cache:
+                await asyncio.to_thread(copy_cache, self._shared_cache, self._folder.compile_cache)
         self._phase(State.STARTING)
         training = TrainingRun(
             job,
@@ -160,7 +166,14 @@ class LocalRun:
         if failed_work := next((audit for audit in audits if not audit.passed), None):
             message = "the steps that it reports take more computing than the run did"
             return _refused(result, failed_work, evaluation, message)
+        if self._settings.compile_cache and is_template(self._job.source, TEMPLATE.read_text("utf-8")):
+            await asyncio.to_thread(add_to_cache, self._shared_cache, self._folder.compile_cache)
         return replace(result, val_bpb=report.val_bpb, val_bpb_legacy=report.val_bpb_legacy)
+
+    @property
+    def _shared_cache(self) -> Path:
+        device_class = self._job.devices[0].device_class
+        return cache_folder(Path(self._settings.compile_cache), torch_version(), device_class)
 
     def _misfit(self) -> str:
         """Why the run clearly cannot fit its device; empty when it may."""

@@ -49,6 +49,11 @@ class RunFolder:
         return self.root / "scratch"
 
     @property
+    def compile_cache(self) -> Path:
+        """Where the candidate's environment has its caches; see candidate_environment."""
+        return self.scratch / "compile-cache"
+
+    @property
     def out(self) -> Path:
         return self.root / "out"
 
