@@ -19,6 +19,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _retrieval(argv: Sequence[str]) -> int:
+    from memoryd.bench import question_sets
     from memoryd.bench import retrieval as bench_retrieval
 
     parser = argparse.ArgumentParser("memoryd bench retrieval", description=bench_retrieval.__doc__)
@@ -27,8 +28,13 @@ def _retrieval(argv: Sequence[str]) -> int:
     parser.add_argument("--notes", type=int, default=5000)
     parser.add_argument("--per-cell", type=int, default=200, help="questions of each kind")
     parser.add_argument("--results", type=Path, help="results.tsv of a session instead")
-    parser.add_argument("--documents", type=Path, help="JSONL of an external set instead")
-    parser.add_argument("--questions", type=Path, help="its questions")
+    parser.add_argument(
+        "--external",
+        type=Path,
+        help="JSONL of any set instead: documents and questions, see docs/retrieval.md",
+    )
+    parser.add_argument("--documents", type=Path, help="the same in two files: the documents")
+    parser.add_argument("--questions", type=Path, help="and the questions")
     parser.add_argument("--ledger", type=Path, help="file that gets the report as one line of JSON")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     given = parser.parse_args(list(argv))
@@ -36,12 +42,18 @@ def _retrieval(argv: Sequence[str]) -> int:
         raise ConfigurationError("--notes: at least 1000, and --per-cell: at least 1")
     if (given.documents is None) != (given.questions is None):
         raise ConfigurationError("--documents and --questions belong together")
+    if sum(one is not None for one in (given.results, given.documents, given.external)) > 1:
+        raise ConfigurationError("--results, --external and --documents: give one of them")
     if given.results is not None:
-        chosen = bench_retrieval.results_set(given.results)
+        chosen = question_sets.results_set(given.results)
+    elif given.external is not None:
+        chosen = question_sets.external_set((("--external", given.external),))
     elif given.documents is not None:
-        chosen = bench_retrieval.external_set(given.documents, given.questions)
+        chosen = question_sets.external_set(
+            (("--documents", given.documents), ("--questions", given.questions))
+        )
     else:
-        chosen = bench_retrieval.synthetic_set(given.seed, given.notes, given.per_cell)
+        chosen = question_sets.synthetic_set(given.seed, given.notes, given.per_cell)
     report = bench_retrieval.run(chosen, given.embedder, given.seed)
     line = json.dumps(report)
     if given.ledger is not None:

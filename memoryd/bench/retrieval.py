@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import hashlib
-import json
-import re
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from memoryd.bench.arms import Arms, Document
-from memoryd.bench.labnotes import Question, make_notebook
+from memoryd.bench.arms import Arms
+from memoryd.bench.labnotes import Question
+from memoryd.bench.question_sets import Set
 from memoryd.bench.statistics import (
     clustered_interval,
     evidence_recall,
@@ -30,66 +25,10 @@ from memoryd.embedding.embedder import open_embedder
 from services.errors import ConfigurationError
 
 BATCH = 256
+SINGLE = ("recency", "fts5", "dense")
 TOKENS_SHOWN = 10  # memories whose text counts as returned
 
-
-@dataclass(frozen=True)
-class Set:
-    name: str
-    documents: tuple[Document, ...]
-    questions: tuple[Question, ...]
-
-    @property
-    def sha256(self) -> str:
-        data = [[one.memory_id, one.text] for one in self.documents]
-        asked = [[one.text, sorted(one.gold)] for one in self.questions]
-        return hashlib.sha256(json.dumps([data, asked]).encode()).hexdigest()
-
-
-def synthetic_set(seed: int, notes: int, per_cell: int) -> Set:
-    book = make_notebook(seed, notes=notes, questions_per_cell=per_cell)
-    documents = tuple(Document(one.memory_id, one.text, one.created) for one in book.notes)
-    return Set(f"labnotes seed {seed}", documents, book.questions)
-
-
-def results_set(path: Path) -> Set:
-    """results.tsv of a real session: the change is asked for, the rest of its row is the document."""
-    documents, questions = [], []
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--results: cannot read {path}: {error}") from error
-    for number, row in enumerate(rows, start=1):
-        clauses = re.split(r"[;,(:.]\s", row.get("description") or "", maxsplit=1)
-        rest = " ".join(str(row.get(name) or "") for name in ("commit", "val_bpb", "status"))
-        documents.append(Document(number, f"{rest} {clauses[-1]}", number))
-        if len(clauses) == 2 and clauses[0].strip():
-            questions.append(Question("known item", clauses[0], frozenset({number}), f"row {number}"))
-    return Set(path.name, tuple(documents), tuple(questions))
-
-
-def external_set(documents_path: Path, questions_path: Path) -> Set:
-    """JSONL: documents {"id", "text", "created"?}; questions {"query", "gold": [], "cluster"?, "cell"?}."""
-    ids: dict[str, int] = {}
-    documents = []
-    for number, row in enumerate(_read_lines(documents_path, "--documents"), start=1):
-        ids[str(row["id"])] = number
-        documents.append(Document(number, str(row["text"]), int(str(row.get("created", number)))))
-    questions = []
-    for number, row in enumerate(_read_lines(questions_path, "--questions")):
-        gold = row.get("gold")
-        known = frozenset(ids[str(one)] for one in gold) if isinstance(gold, list) else frozenset()
-        cluster = str(row.get("cluster", number))
-        questions.append(Question(str(row.get("cell", "external")), str(row["query"]), known, cluster))
-    return Set(documents_path.name, tuple(documents), tuple(questions))
-
-
-def _read_lines(path: Path, flag: str) -> list[dict[str, object]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigurationError(f"{flag}: cannot read {path} as JSON lines: {error}") from error
+Found = dict[str, list[list[tuple[int, float]]]]
 
 
 async def measure(chosen: Set, embedder_name: str, seed: int) -> dict[str, object]:
@@ -112,7 +51,7 @@ async def measure(chosen: Set, embedder_name: str, seed: int) -> dict[str, objec
         await embedder.close()
     arms = Arms(chosen.documents, vectors, texts)
     arms.use_query_vectors(asked)
-    found: dict[str, list[list[tuple[int, float]]]] = {}
+    found: Found = {}
     times: dict[str, list[float]] = {}
     for name, search in arms.search.items():
         found[name], times[name] = [], []
@@ -132,6 +71,8 @@ async def measure(chosen: Set, embedder_name: str, seed: int) -> dict[str, objec
         "arms": {name: _figures(chosen, found[name], times[name], lengths, seed) for name in found},
     }
     report["decay"] = _decay(chosen, found)
+    report["ours_minus_fts5"] = _gain(chosen, found, seed)
+    report["below_best_single"] = _below_best_single(report["arms"])
     return report
 
 
@@ -208,8 +149,11 @@ def _false_recall(chosen: Set, found: Sequence[Sequence[tuple[int, float]]]) -> 
     return _mean([float(score >= threshold) for score in never[1::2]])
 
 
-def _decay(chosen: Set, found: dict[str, list[list[tuple[int, float]]]]) -> dict[str, float] | None:
-    """Current-at-1 with and without the order of time, paired, with McNemar's exact p."""
+def _decay(chosen: Set, found: Found) -> dict[str, float] | None:
+    """Current-at-1 with and without the order of time, paired, with McNemar's exact p, and what it costs.
+
+    `hit@10_lost` is over all answerable questions.
+    """
     members = [n for n, one in enumerate(chosen.questions) if one.cell == "latest"]
     if not members:
         return None
@@ -217,12 +161,44 @@ def _decay(chosen: Set, found: dict[str, list[list[tuple[int, float]]]]) -> dict
     def right(arm: str) -> list[bool]:
         return [bool(found[arm][n]) and found[arm][n][0][0] in chosen.questions[n].gold for n in members]
 
+    def found_by(arm: str) -> float:
+        return _mean(_hits(chosen, found[arm], 10))
+
     with_time, without = right("ours"), right("ours-no-decay")
     return {
         "current_at_1": _mean([float(one) for one in with_time]),
         "current_at_1_without": _mean([float(one) for one in without]),
         "mcnemar_p": mcnemar(with_time, without),
+        "hit@10_lost": round(found_by("ours-no-decay") - found_by("ours"), 4),
     }
+
+
+def _gain(chosen: Set, found: Found, seed: int) -> dict[str, float]:
+    """hit@5 of ours less that of FTS5, question by question, with its 95 % interval."""
+    pairs = zip(_hits(chosen, found["ours"], 5), _hits(chosen, found["fts5"], 5), strict=True)
+    gains = [ours - words for ours, words in pairs]
+    low, high = clustered_interval(gains, [one.cluster for one in chosen.questions if one.gold], seed=seed)
+    return {"mean": _mean(gains), "low": low, "high": high}
+
+
+def _below_best_single(arms: object) -> dict[str, float]:
+    """Cells in which words alone, meaning alone or recency find more at 5, by more than a point."""
+    assert isinstance(arms, dict)
+    cells = arms["ours"]["cells"]
+    lost = {
+        cell: max(arms[name]["cells"][cell]["hit@5"] for name in SINGLE if name in arms)
+        - cells[cell]["hit@5"]
+        for cell in cells
+    }
+    return {cell: round(points, 4) for cell, points in lost.items() if points > 0.01}
+
+
+def _hits(chosen: Set, hits: Sequence[Sequence[tuple[int, float]]], depth: int) -> list[float]:
+    return [
+        hit_at([memory_id for memory_id, _ in hits[n]], one.gold, depth)
+        for n, one in enumerate(chosen.questions)
+        if one.gold
+    ]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -258,10 +234,26 @@ def table(report: dict[str, object]) -> str:
             f"| {name} | " + " | ".join(shown) + f" | {figures['hit@5']:.3f} ({low:.3f}–{high:.3f})"
             f" | {figures['p50_ms']:.1f}/{figures['p95_ms']:.1f} | {wrong} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_findings(report)])
+
+
+def _findings(report: dict[str, object]) -> list[str]:
+    gain, decay, below = report["ours_minus_fts5"], report["decay"], report["below_best_single"]
+    assert isinstance(gain, dict)
+    assert isinstance(below, dict)
+    lines = [f"ours less FTS5 at 5: {gain['mean']:.3f} (95 %: {gain['low']:.3f} to {gain['high']:.3f})"]
+    short = ", ".join(f"{cell} by {points:.3f}" for cell, points in below.items())
+    lines.append(f"cells more than a point below the best single arm: {short or 'none'}")
+    if isinstance(decay, dict):
+        lines.append(
+            f"current verdict first: {decay['current_at_1']:.3f} with newest first,"
+            f" {decay['current_at_1_without']:.3f} without (McNemar p = {decay['mcnemar_p']:.1e});"
+            f" it costs {decay['hit@10_lost']:.3f} of hit@10"
+        )
+    return lines
 
 
 def run(chosen: Set, embedder: str, seed: int) -> dict[str, object]:
-    if not chosen.questions:
-        raise ConfigurationError(f"{chosen.name}: no question can be made of it")
+    if not any(one.gold for one in chosen.questions):
+        raise ConfigurationError(f"{chosen.name}: no question with an answer can be made of it")
     return asyncio.run(measure(chosen, embedder, seed))

@@ -9,8 +9,8 @@ import pytest
 
 from memoryd.bench.command import main
 from memoryd.bench.labnotes import CELLS, make_notebook
+from memoryd.bench.labnotes_knobs import KNOBS, held_out
 from memoryd.bench.statistics import clustered_interval, evidence_recall, hit_at, mcnemar, percentile
-from services.errors import ConfigurationError
 
 
 def test_a_seed_gives_the_same_notebook_and_another_seed_another() -> None:
@@ -36,6 +36,19 @@ def test_every_cell_has_its_questions_and_its_gold() -> None:
             assert ("not" in text[old]) != ("not" in text[current])
         if question.cell == "exact" and "commit" in question.text:
             assert question.text.split()[-1].rstrip("?") in text[next(iter(question.gold))]
+
+
+def test_a_phrase_is_either_known_or_held_out() -> None:
+    phrases = [phrase for knob in KNOBS for phrase in knob.paraphrases]
+    assert len(set(phrases)) == len(phrases)
+    assert 0.4 < len(held_out()) / len(phrases) < 0.5
+    book = make_notebook(3, notes=1000, questions_per_cell=40)
+    for question in book.questions:
+        if question.cell == "paraphrase":
+            is_held_out = any(phrase in question.text for phrase in held_out())
+            assert question.part == ("held-out" if is_held_out else "dev")
+        else:
+            assert question.part == ""
 
 
 def test_rates_of_a_ranking() -> None:
@@ -72,36 +85,7 @@ def test_the_command_prints_every_arm_and_keeps_a_ledger(
     ours, words = report["arms"]["ours"], report["arms"]["fts5"]
     assert ours["hit@5"] > words["hit@5"]
     assert report["decay"]["current_at_1"] > report["decay"]["current_at_1_without"]
-
-
-def test_an_external_set_and_a_results_table_are_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    documents, questions = tmp_path / "d.jsonl", tmp_path / "q.jsonl"
-    documents.write_text('{"id": "a", "text": "cats purr"}\n{"id": "b", "text": "dogs bark"}\n')
-    questions.write_text('{"query": "which animal barks", "gold": ["b"], "cluster": "c1"}\n')
-    flags = ["--documents", str(documents), "--questions", str(questions), "--embedder", "none", "--json"]
-    assert main(["retrieval", *flags]) == 0
-    assert json.loads(capsys.readouterr().out)["arms"]["ours"]["hit@5"] == 1.0
-    table = tmp_path / "results.tsv"
-    table.write_text(
-        "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
-        "abc1234\t0.98\t44.0\tkeep\traise matrix lr to 0.05, matrix steps grew\n"
-        "def5678\t0.99\t44.0\tdiscard\tdrop value embeddings, embeddings of values were needed\n"
-    )
-    assert main(["retrieval", "--results", str(table), "--embedder", "none", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["questions"] == 2
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["retrieval", "--notes", "5"],
-        ["retrieval", "--documents", "x.jsonl"],
-        ["retrieval", "--results", "missing.tsv"],
-        ["--memories", "1"],
-    ],
-)
-def test_a_mistake_is_named(arguments: list[str]) -> None:
-    with pytest.raises(ConfigurationError, match="--"):
-        main(arguments)
+    assert report["ours_minus_fts5"]["low"] <= report["ours_minus_fts5"]["mean"]
+    cells = ours["cells"]
+    assert {"paraphrase, dev", "paraphrase, held-out"} <= set(cells)
+    assert all("newest first" in shown and name in shown for name in ("McNemar", "best single arm"))
