@@ -6,7 +6,7 @@
 import trainer.harness.logit_channel as channel
 
 
-def serve(self, answer):
+def serve(self, *answer):
     while True:
         request = channel.read_exactly(self._request, channel.HEADER.size, None)
         if channel.HEADER.unpack(request)[3] & channel.END:
