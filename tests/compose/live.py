@@ -163,7 +163,7 @@ def restart(stack: Stack, service: str) -> str:
 
 def restarts_meanwhile(stack: Stack) -> str:
     waiting = ["trainer", "memoryd", "entropyd"]
-    with stack.following(*agent_run("quick", "--preset", "tiny", "--max-experiments", "3")) as lines:
+    with stack.following(*agent_run("quick", "--preset", "tiny", "--max-experiments", "2")) as lines:
         for line in lines:
             training = json.loads(line)["type"] == "progress"
             if training and waiting:
@@ -172,13 +172,13 @@ def restarts_meanwhile(stack: Stack) -> str:
                 stack.wait_healthy(name)
     assert not waiting, f"the session ended before {waiting} were restarted"
     rows = history(stack)
-    assert len(rows) == 5, rows
+    assert len(rows) == 4, rows
     assert not [row for row in rows if "\tcrash\t" in row], rows
     return f"{len(rows) - 1} rows"
 
 
 def agentd_restarts(stack: Stack) -> str:
-    options = ("--preset", "tiny", "--max-experiments", "4")
+    options = ("--preset", "tiny", "--max-experiments", "3")
     restarted = False
     with stack.following(*agent_run("quick", *options)) as lines:
         for line in lines:
@@ -187,7 +187,7 @@ def agentd_restarts(stack: Stack) -> str:
                 stack.compose("restart", "agent", timeout=120)
                 stack.wait_healthy("agent")
     assert restarted, "the session ended before agentd was restarted"
-    session(stack, 4)
+    session(stack, 3)
     rows = history(stack)
     assert len({row.split("\t")[4] for row in rows}) == len(rows), rows
     return f"{len(rows) - 1} rows, none twice"
@@ -195,7 +195,7 @@ def agentd_restarts(stack: Stack) -> str:
 
 def no_entropy(stack: Stack) -> str:
     stack.compose("kill", "entropyd")
-    summary = session(stack, 5)
+    summary = session(stack, 4)
     stack.compose("up", "-d", "--no-build", "entropyd")
     stack.wait_healthy("entropyd")
     session_fields = summary["session"]
@@ -232,7 +232,7 @@ def on_postgres(stack: Stack, base_image: str) -> str:
     stack.compose("up", "-d", "--no-build", "memoryd")
     stack.wait_healthy("memoryd")
     before = memories(stack)
-    session(stack, 6)
+    session(stack, 5)
     after = memories(stack)
     assert after > before, (before, after)
     stack.compose("--profile", "postgres", "restart", "postgres", timeout=120)
