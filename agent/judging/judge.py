@@ -33,6 +33,7 @@ class JudgePolicy:
     proposal gets learning_pairs pairs unless it is plainly worse. own_share: weight of the evidence that
     trusts nothing but the proposal's own pairs; learning_own_share: the same while learning, when it is
     tuned to effects learning_effect times as large, which few pairs can show.
+    alike_degrees: degrees of the typical noise from which on futility holds as it stands (see `futile`).
     replicates: runs of the baseline at the start.
     """
 
@@ -50,6 +51,17 @@ class JudgePolicy:
     learning_own_share: float = 0.5
     learning_effect: float = 2.5
     replicates: int = 5
+    alike_degrees: float = 16.0
+
+    def futile(self, degrees: npt.ArrayLike, learning: npt.ArrayLike) -> Array:
+        """Log evidence at which a proposal is given up.
+
+        The less alike proposals are in noise (the fewer degrees the typical noise is worth), the less the
+        first pairs say of a quiet one: it is given up later, by the root of the degrees that are missing.
+        """
+        share = np.clip(np.asarray(degrees, dtype=np.float64) / self.alike_degrees, 1e-3, 1.0)
+        result: Array = math.log(self.futility) + np.where(learning, 0.0, np.log(share) / 2)
+        return result
 
     def level(self, number: int) -> float:
         """Chance of a false keep granted to proposal `number` (from 1).
@@ -108,14 +120,15 @@ def judge(
     needed = -math.log(policy.level(number))
     if better >= needed:
         return answer(Verdict.KEEP, f"better: evidence {_odds(better)}, {_odds(needed)} needed")
-    hopeless = better <= math.log(policy.futility)
+    futile = float(policy.futile(noise.degrees, learning))
+    hopeless = better <= futile
     if simpler and not learning:
         margin = policy.margin * noise.sigma / 2**equivalents
         arguments = (mean - margin, spread, count, noise.sigma, noise.degrees, learning)
         close = float(weigh(*arguments, margin / float(sigma), policy))
         if close >= -math.log(policy.equivalent_rate):
             return answer(Verdict.EQUIVALENT, f"simpler, and less than {margin:.2g} worse")
-        hopeless = hopeless and close <= math.log(policy.futility)
+        hopeless = hopeless and close <= futile
     if hopeless and not (learning and count < policy.learning_pairs and mean < sigma):
         return answer(Verdict.DISCARD, f"no improvement: evidence {_odds(better)}")
     if count >= policy.max_pairs:

@@ -30,6 +30,7 @@ from agent.judging.evidence import Array, log_gamma
 BOUND_DEGREES = 9.0
 LEARNING_DEGREES = 6.0
 _ALIKE = np.array([3.0, 6.0, 12.0, 24.0, 48.0, 96.0])
+_CAUTION = 2.0
 _LOG_RATIO = math.log(2) * np.arange(-14.0, 4.01, 0.5)
 
 
@@ -107,14 +108,16 @@ def log_likelihood(sums: Array, degrees: Array, anchors: Array) -> Array:
 def summarise(belief: Array, pair_degrees: Array) -> tuple[Array, Array]:
     """Typical variance / anchor [N] and the degrees it is worth [N], from summed log-likelihoods [N, ., .].
 
-    The worth is a harmonic sum: how alike proposals are, and how well the typical value is known.
+    The worth is a harmonic sum: how alike proposals are, and how well the typical value is known. Where it
+    is small it counts for less still: it is an estimate itself, and the proposals that would be kept by
+    mistake are those that are noisier than it says.
     """
     weight = np.exp(belief - belief.max(axis=(1, 2), keepdims=True))
     weight /= weight.sum(axis=(1, 2), keepdims=True)
     ratio = np.exp(weight.sum(axis=1) @ _LOG_RATIO)
     unlike = weight.sum(axis=2) @ (1 / _ALIKE)
-    degrees = np.maximum(1 / (unlike + 1 / np.maximum(pair_degrees, 1e-9)), 1.0)
-    return ratio, degrees
+    worth = 1 / (unlike + 1 / np.maximum(pair_degrees, 1e-9))
+    return ratio, np.maximum(worth * worth / (worth + _CAUTION), 1.0)
 
 
 def empty_belief(sessions: int) -> npt.NDArray[np.float64]:

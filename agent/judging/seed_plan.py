@@ -4,8 +4,10 @@ Seeds come in blocks. All proposals against one incumbent share a block, so that
 seed serves several of them. A new incumbent gets a new block: it begins with `FRESH_SEEDS` seeds that had
 no part in choosing it, on which it is measured again before anything is compared with it, and goes on
 with the seeds of the block before, on the first of which it won, so that those runs serve as well (they
-flatter it a little, which makes later keeps harder, never easier). After `RENEW_AFTER` proposals a block
-is renewed in the same way, so that no luck of the incumbent lasts. `autoresearch simulate` plays this plan.
+flatter it a little, which makes later keeps harder, never easier). After `RENEW_AFTER` proposals every
+seed of the block is a fresh one, so that neither luck of the incumbent nor a slow drift of the machine
+lasts: what is compared was measured in the same stretch of the session. `autoresearch simulate` plays
+this plan.
 """
 
 from __future__ import annotations
@@ -21,14 +23,19 @@ RENEW_AFTER = 25
 
 
 def block_of_next(proposals: Iterable[ProposalRecord]) -> int:
-    """The block of the next proposal, from all earlier ones, oldest first; the baseline's is block 0."""
+    """The block of the next proposal, from all earlier ones, oldest first; the baseline's is block 0.
+
+    Blocks count the fresh seeds since: a keep moves by some, a renewal by a whole block.
+    """
     block = used = 0
     for proposal in proposals:
         if proposal.number == 0 or proposal.verdict is Verdict.REFUSED:
             continue
         used += 1
-        if proposal.is_commit or used >= RENEW_AFTER:
+        if proposal.is_commit:
             block, used = block + 1, 0
+        elif used >= RENEW_AFTER:
+            block, used = block + BLOCK_SIZE // FRESH_SEEDS, 0
     return block
 
 

@@ -12,13 +12,14 @@ import gzip
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from agent.judging.judge import JudgePolicy
 from agent.judging.simulated_rules import play_bootstrap, play_greedy, play_judge
-from agent.judging.simulated_world import Outcome, Record, World
+from agent.judging.simulated_world import SHAPES, Outcome, Record, World
 
 RULES = ("judge", "greedy", "bootstrap3")
 
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         effect=options.effect,
         seed_share=options.seed_share,
         noise_spread=options.noise_spread,
+        noise=options.noise,
     )
     policy = JudgePolicy(replicates=options.replicates)
     record = Record() if options.raw else None
@@ -55,9 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError as error:
             print(f"error: --raw {options.raw}: {error.strerror}", file=sys.stderr)  # noqa: T201
             return 1
-    settings = {"sessions": world.sessions, "proposals": world.proposals, "seed": options.seed}
+    settings: dict[str, float | str] = {"sessions": world.sessions, "proposals": world.proposals}
+    settings |= {"seed": options.seed}
     settings |= {"better_share": world.better_share, "effect_in_sigmas": world.effect}
-    settings |= {"seed_share": world.seed_share, "noise_spread": world.noise_spread}
+    settings |= {"seed_share": world.seed_share, "noise_spread": world.noise_spread, "noise": world.noise}
     if options.json:
         print(json.dumps({"rules": figures, "settings": settings}))  # noqa: T201
     else:
@@ -77,12 +80,7 @@ def _play(
 
 
 def _without_effects(world: World) -> World:
-    return World(
-        sessions=world.sessions,
-        proposals=world.proposals,
-        seed_share=world.seed_share,
-        noise_spread=world.noise_spread,
-    )
+    return replace(world, better_share=0.0)
 
 
 def _figures(null: Outcome, mixed: Outcome) -> dict[str, float]:
@@ -126,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--effect", type=float, default=2.0, help="by how many sigmas of the difference")
     parser.add_argument("--seed-share", type=_share, default=0.9, help="correlation of two runs on one seed")
     parser.add_argument("--noise-spread", type=float, default=0.0, help="how unlike the proposals' noise is")
+    parser.add_argument("--noise", choices=SHAPES, default="normal", help="shape of a run's own noise")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--raw", metavar="FILE", help="write every measurement and verdict as CSV (.gz too)")
     return parser

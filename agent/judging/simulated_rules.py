@@ -61,7 +61,7 @@ def play_judge(
             spared &= mean < moderate(spread[live], count, sigma[live], degrees[live])[0]
             keep = evidence >= needed
             kept[live[keep]] = True
-            live = live[~keep & ~((evidence <= math.log(policy.futility)) & ~spared)]
+            live = live[~keep & ~((evidence <= policy.futile(degrees[live], now)) & ~spared)]
             if not len(live):
                 break
         outcome.candidate_runs[:, number], outcome.kept[:, number] = pairs, kept
@@ -109,14 +109,17 @@ class _Bench:
         winners[:, : scores.shape[1]] = scores
         self.scores[kept] = np.where(known, winners, np.nan)[kept]
         self._used += 1
-        moving = np.flatnonzero(kept | (self._used >= RENEW_AFTER))
-        self._used[moving] = 0
-        fresh = self.seeds[moving].max(axis=1)[:, None] + 1 + np.arange(FRESH_SEEDS)
-        keep = BLOCK_SIZE - FRESH_SEEDS
-        effects = self._labs.seed_effects(len(moving), FRESH_SEEDS)
-        self.effects[moving] = np.hstack([effects, self.effects[moving, :keep]])
-        self.scores[moving] = np.hstack([np.full_like(effects, np.nan), self.scores[moving, :keep]])
-        self.seeds[moving] = np.hstack([fresh, self.seeds[moving, :keep]])
+        stale = ~kept & (self._used >= RENEW_AFTER)
+        self._move(np.flatnonzero(kept), FRESH_SEEDS)
+        self._move(np.flatnonzero(stale), BLOCK_SIZE)
+
+    def _move(self, rows: Integers, fresh: int) -> None:
+        self._used[rows] = 0
+        seeds = self.seeds[rows].max(axis=1)[:, None] + np.arange(fresh, 0, -1)
+        effects, stay = self._labs.seed_effects(len(rows), fresh), BLOCK_SIZE - fresh
+        self.effects[rows] = np.hstack([effects, self.effects[rows, :stay]])
+        self.scores[rows] = np.hstack([np.full_like(effects, np.nan), self.scores[rows, :stay]])
+        self.seeds[rows] = np.hstack([seeds, self.seeds[rows, :stay]])
 
 
 def play_greedy(world: World, random: np.random.Generator, record: Record | None = None) -> Outcome:

@@ -2,11 +2,12 @@
 
 A score is incumbent's level + effect + share of the seed + share of the run. The unit is the standard
 deviation of a paired difference between two runs of usual noise, so each run's own share has variance 1/2.
+Its shape is a name of SHAPES: normal, or one of the ways in which real training is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,13 +18,45 @@ Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
+def _normal(random: np.random.Generator, size: int) -> Floats:
+    return random.normal(size=size)
+
+
+def _student(random: np.random.Generator, size: int) -> Floats:
+    return np.asarray(random.standard_t(3, size=size) / np.sqrt(3))
+
+
+def _contaminated(random: np.random.Generator, size: int) -> Floats:
+    wide = np.where(random.random(size) < 0.05, 5.0, 1.0)
+    return np.asarray(random.normal(size=size) * wide / np.sqrt(0.95 + 0.05 * 25))
+
+
+def _setbacks(random: np.random.Generator, size: int) -> Floats:
+    fallen = np.where(random.random(size) < 0.05, random.exponential(4.0, size=size), 0.0)
+    return np.asarray((random.normal(size=size) + fallen) / np.sqrt(1 + 0.05 * 32 - 0.2**2))
+
+
+# Draws of unit variance. student3: Student's t with 3 degrees of freedom. contaminated: 5 % of the runs are
+# five times as noisy. setbacks: 5 % of the runs are worse, by 4 deviations on average. drift: normal, and all
+# scores fall by one sigma of a difference per 100 proposals, so later runs look better than earlier ones.
+SHAPES: Mapping[str, Callable[[np.random.Generator, int], Floats]] = {
+    "normal": _normal,
+    "student3": _student,
+    "contaminated": _contaminated,
+    "setbacks": _setbacks,
+    "drift": _normal,
+}
+DRIFT = 0.01
+
+
 @dataclass(frozen=True)
 class World:
     """What is true in the simulated labs.
 
     better_share: share of proposals that are truly better, by `effect` standard deviations of their
     paired difference; the others change nothing. seed_share: correlation of two runs on one seed.
-    noise_spread: standard deviation of the logarithm of a proposal's own noise (0: all alike).
+    noise_spread: standard deviation of the logarithm of a proposal's own noise (0: all alike). noise: a name
+    of SHAPES.
     """
 
     sessions: int = 1000
@@ -32,6 +65,7 @@ class World:
     effect: float = 2.0
     seed_share: float = 0.9
     noise_spread: float = 0.0
+    noise: str = "normal"
 
     @property
     def seed_deviation(self) -> float:
@@ -89,6 +123,8 @@ class Labs:
     def __init__(self, world: World, random: np.random.Generator) -> None:
         self.world = world
         self._random = random
+        self._shape = SHAPES[world.noise]
+        self._drifted = 0.0
         self.level = np.zeros(world.sessions)
         self.own = np.full(world.sessions, np.sqrt(0.5))
         self.better = random.random((world.sessions, world.proposals)) < world.better_share
@@ -97,17 +133,21 @@ class Labs:
         return self._random.normal(size=(rows, columns)) * self.world.seed_deviation
 
     def incumbent_scores(self, rows: Integers, seed_effects: Floats) -> Floats:
-        noise = self._random.normal(size=len(rows)) * self.own[rows]
-        return np.asarray(self.level[rows] + seed_effects + noise)
+        return self._measured(self.level[rows], self.own[rows], seed_effects)
 
     def propose(self, number: int) -> tuple[Floats, Floats]:
         """Level and own noise of the next candidates, each [sessions]; number counts from 0."""
+        self._drifted = -DRIFT * (number + 1) if self.world.noise == "drift" else 0.0
         own = np.sqrt(0.5) * np.exp(self._random.normal(size=self.world.sessions) * self.world.noise_spread)
         effect = self.world.effect * np.sqrt(own**2 + self.own**2)
         return self.level - np.where(self.better[:, number], effect, 0.0), own
 
     def candidate_scores(self, level: Floats, own: Floats, seed_effects: Floats) -> Floats:
-        return np.asarray(level + seed_effects + self._random.normal(size=level.shape) * own)
+        return self._measured(level, own, seed_effects)
 
     def adopt(self, rows: Integers, level: Floats, own: Floats) -> None:
         self.level[rows], self.own[rows] = level[rows], own[rows]
+
+    def _measured(self, level: Floats, own: Floats, seed_effects: Floats) -> Floats:
+        noise = self._shape(self._random, len(level)) * own
+        return np.asarray(level + self._drifted + seed_effects + noise)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.hybrid_proposer import HybridProposer, describe_trials
 from agent.judging.observatory import void_reason
-from agent.judging.seed_plan import BLOCK_SIZE, block_of_next, seed_index
+from agent.judging.seed_plan import BLOCK_SIZE, RENEW_AFTER, block_of_next, seed_index
 from agent.judging.simplicity import is_simpler
 from agent.lab.results_table import read_results, result_row, write_results
 from agent.ledger.records import (
@@ -164,6 +164,14 @@ def test_a_new_incumbent_gets_a_block_whose_first_seed_had_no_part_in_choosing_i
     assert seed_index(1, 0) not in used
     with pytest.raises(ValueError, match="position"):
         seed_index(0, BLOCK_SIZE)
+
+
+def test_after_long_use_every_seed_of_the_block_is_fresh() -> None:
+    history = [proposal(0, Verdict.BASELINE), proposal(1, Verdict.KEEP)]
+    history += [proposal(number) for number in range(2, 2 + RENEW_AFTER)]
+    before, after = block_of_next(history[:-1]), block_of_next(history)
+    used = {seed_index(block, place) for block in range(before + 1) for place in range(BLOCK_SIZE)}
+    assert used.isdisjoint(seed_index(after, place) for place in range(BLOCK_SIZE))
 
 
 @given(st.text(max_size=200), st.sampled_from(list(Verdict)))

@@ -72,6 +72,13 @@ def test_a_proposal_noisier_than_the_others_is_not_kept_for_one_lucky_pair() -> 
     assert verdict_of([-0.05, -0.045], alike) is Verdict.RETEST
 
 
+def test_where_proposals_are_unlike_in_noise_one_pair_says_less_against_a_quiet_one() -> None:
+    unlike = NoiseEstimate(sigma=0.01, degrees=4.0, pair_degrees=80.0)
+    assert verdict_of([-0.003]) is Verdict.DISCARD
+    assert verdict_of([-0.003], unlike) is Verdict.RETEST
+    assert verdict_of([0.02], unlike) is Verdict.DISCARD
+
+
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_not_finite_is_a_discard(score: float) -> None:
     judgement = judge([Pair(1, score, 1.0)], KNOWN, POLICY)
