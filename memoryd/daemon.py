@@ -18,6 +18,7 @@ from memoryd.engine import Engine, open_engine
 from memoryd.entropy_feed import EntropyFeed
 from memoryd.grpc_api import SERVICE_NAME, MemoryServicer
 from memoryd.http.api import BODY_LIMIT, FerriculaApi, is_ferricula_path
+from memoryd.index_file import IndexFile
 from memoryd.settings import MemorydSettings
 from memoryd.sqlite.sentinel import Sentinel
 from memoryd.store_metrics import StoreCollector
@@ -79,7 +80,13 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
         embedder = await open_embedder(settings.embedder, token=token)
         stack.push_async_callback(embedder.close)
         feed = await stack.enter_async_context(build_feed(settings))
-        self.engine = await open_engine(backend, embedder, engine_settings(settings), feed=feed)
+        self.engine = await open_engine(
+            backend,
+            embedder,
+            engine_settings(settings),
+            feed=feed,
+            index_file=IndexFile.of(settings.backend, settings.index_snapshot),
+        )
         self.engine.store.on_first_memory = sentinel.note
         registry = CollectorRegistry()
         registry.register(StoreCollector(self.engine))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from memoryd.backend import Capability, MemoryBackend
@@ -16,8 +16,8 @@ from memoryd.dreams.resonance import Resonance
 from memoryd.embedding.embedder import Embedder
 from memoryd.entropy_feed import EntropyFeed, FirstFeed
 from memoryd.identity.identity import Identity, make_identity, read_identity
+from memoryd.index_file import IndexFile
 from memoryd.linking import Linking
-from memoryd.memory import pack_vector
 from memoryd.querying import Querying
 from memoryd.recalling import Recalling
 from memoryd.remembering import Remembering
@@ -82,6 +82,7 @@ async def open_engine(
     settings: EngineSettings | None = None,
     *,
     feed: EntropyFeed | None = None,
+    index_file: IndexFile | None = None,
     now: Callable[[], float] = time.time,
 ) -> Engine:
     """Loads the store and finishes what a crash interrupted. Raises the backend's errors."""
@@ -91,7 +92,7 @@ async def open_engine(
     if missing:
         store.warnings["capabilities"] = "this backend cannot do all: " + "; ".join(missing)
     with collector_at_rest():
-        await store.load()
+        await store.load(index_file)
         if not store.can(Capability.VECTORS):
             await _make_vectors(store, embedder)
     recalling = Recalling(store, embedder)
@@ -133,8 +134,9 @@ async def _make_vectors(store: Store, embedder: Embedder) -> None:
             page = waiting[start : start + EMBEDDED_AT_ONCE]
             made = await embedder.embed([memory.row.text for memory in page])
             for memory, vector in zip(page, made, strict=True):
-                row = replace(memory.row, vector=pack_vector(vector.tolist()))
-                store.mirror.put(replace(memory, row=row))
+                if not vector.any():
+                    continue  # no word of it is known to the embedder
+                store.mirror.give_vector(memory.memory_id, vector.astype("<f4").tobytes())
     except (UnavailableError, ValueError) as error:
         store.warnings["embedder"] = f"some memories have no vector: {error}"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from memoryd.graph import Graph
 from memoryd.memory import Edge, Memory, Record, State
 from memoryd.repeats import DIFF_TAG, HYPERPARAMETERS_TAG, RepeatIndex
 from memoryd.retrieval.index import RetrievalIndex
+from memoryd.retrieval.snapshot import Prepared, pack, unpack
 from memoryd.terms import TermTree
 
 _ECHO = re.compile(r"^\s*id=\d+ fidelity=[\d.]+ recalls=\d+ text=")
@@ -36,6 +38,23 @@ class Mirror:
         self.retrieval = RetrievalIndex()
         self.terms = TermTree(self.retrieval.words)
         self._repeats = RepeatIndex()
+        self._prepared: Prepared | None = None
+
+    def prepare(self, snapshot: bytes) -> None:
+        """Takes the terms of texts from an earlier start until `finish_loading`; a useless one is ignored."""
+        self._prepared = unpack(snapshot, self.retrieval)
+
+    def finish_loading(self) -> int:
+        """Ends the use of a snapshot; answers how many texts had to be taken apart."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            return len(self)
+        prepared.finish()
+        return len(self) - prepared.placed
+
+    def snapshot_of_terms(self) -> bytes:
+        """What `prepare` takes at the next start."""
+        return pack(self.retrieval, self._memories.values())
 
     def __len__(self) -> int:
         return len(self._memories)
@@ -92,11 +111,18 @@ class Mirror:
         self._count(memory_id, memory.record)
         text = memory.row.text
         self._by_text.setdefault(plain_text(text), []).append(memory_id)
-        self.retrieval.add(memory)
+        if self._prepared is None or not self._prepared.place(memory):
+            self.retrieval.add(memory)
         self.terms.add_tags(memory_id, memory.row.tags)
         self._repeats.remove(memory_id)
         if is_experiment(memory.row.tags):
             self._repeats.add(memory_id, memory.row.tags)
+
+    def give_vector(self, memory_id: int, vector: bytes) -> None:
+        """Gives a known memory its vector. Raises ValueError for another dimension."""
+        memory = self._memories[memory_id]
+        self.retrieval.vectors.add(memory_id, vector)
+        self._memories[memory_id] = replace(memory, row=replace(memory.row, vector=vector))
 
     def update(self, memory_id: int, record: Record) -> None:
         """Replaces the record of a known memory."""

@@ -70,6 +70,8 @@ class MemorydSettings(DaemonSettings):
     """Tools of the MCP surface: cognitive, system or all."""
     sentinel: Path | None = None
     """File, best on another volume, that knows whether the store was empty; default: beside the store."""
+    index_snapshot: Path | None = None
+    """File that keeps search terms from start to start, only to be fast; default: beside a SQLite store."""
     accept_empty_store: bool = False
     """Start with an empty store although the sentinel knows of a full one."""
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from memoryd.backend import BackendStatus, BackupResult, Capability, MemoryBackend
 from memoryd.finishing import finish
+from memoryd.index_file import WORTH_WRITING, IndexFile
 from memoryd.memory import Batch, Event, RecordUpdate
 from memoryd.mirror import Mirror
 from services.errors import ServiceError, UnsupportedError
@@ -49,8 +50,12 @@ class Store:
     def can(self, capability: Capability) -> bool:
         return capability in self.backend.capabilities
 
-    async def load(self) -> None:
+    async def load(self, index_file: IndexFile | None = None) -> None:
         """Reads the whole store into the mirror. Raises the backend's errors."""
+        index_file = index_file or IndexFile()
+        snapshot = index_file.read()
+        if snapshot is not None:
+            self.mirror.prepare(snapshot)
         last = -1
         while page := await self.backend.scan(last, PAGE):
             for memory in page:
@@ -61,6 +66,8 @@ class Store:
                     self.warnings["dimension"] = f"memory {memory.memory_id}: {error}; its vector is not used"
             last = page[-1].memory_id
             await asyncio.sleep(0)
+        if self.mirror.finish_loading() >= WORTH_WRITING and index_file.path is not None:
+            index_file.write(self.mirror.snapshot_of_terms())
         pair = (-1, -1)
         while edges := await self.backend.scan_edges(pair, PAGE):
             self.mirror.connect(edges)

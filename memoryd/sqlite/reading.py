@@ -18,15 +18,17 @@ NAMED = 10
 
 @dataclass(frozen=True)
 class Table(Generic[ItemT]):
-    """`keys` lists at most the last parameter's number of keys after a key; `one` is the row of a key.
+    """`rows` and `keys` list at most as many after a key as the last parameter says; `one` is a key's row.
 
-    `read` makes the item of a row, or None when a checksum fails.
+    The first `key_width` columns of a row are its key. `read` makes its item, or None when a checksum fails.
     """
 
     name: str
+    rows: str
     keys: str
     one: str
     read: Callable[[Sequence[Any]], ItemT | None]
+    key_width: int = 1
 
 
 def _memory(columns: Sequence[Any]) -> Memory | None:
@@ -50,24 +52,29 @@ def _value(columns: Sequence[Any]) -> tuple[str, str] | None:
 
 MEMORIES = Table(
     "memory",
+    "SELECT m.*, r.* FROM memory m LEFT JOIN record r ON r.id = m.id WHERE m.id > ? ORDER BY m.id LIMIT ?",
     "SELECT id FROM memory WHERE id > ? ORDER BY id LIMIT ?",
     "SELECT m.*, r.* FROM memory m LEFT JOIN record r ON r.id = m.id WHERE m.id = ?",
     _memory,
 )
 EDGES = Table(
     "edge",
+    "SELECT * FROM edge WHERE (low, high) > (?, ?) ORDER BY low, high LIMIT ?",
     "SELECT low, high FROM edge WHERE (low, high) > (?, ?) ORDER BY low, high LIMIT ?",
     "SELECT * FROM edge WHERE low = ? AND high = ?",
     _edge,
+    key_width=2,
 )
 EVENTS = Table(
     "event",
+    "SELECT * FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?",
     "SELECT sequence FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?",
     "SELECT * FROM event WHERE sequence = ?",
     _event,
 )
 VALUES = Table(
     "value",
+    "SELECT * FROM value WHERE name > ? ORDER BY name LIMIT ?",
     "SELECT name FROM value WHERE name > ? ORDER BY name LIMIT ?",
     "SELECT * FROM value WHERE name = ?",
     _value,
@@ -84,16 +91,16 @@ class Reading:
         """At most `limit` intact items after a key, ascending; fewer only at the end of the table."""
         found: list[ItemT] = []
         while len(found) < limit:
-            keys = connection.execute(table.keys, (*after, limit - len(found))).fetchall()
-            if not keys:
+            rows = self._rows(connection, table, (*after, limit - len(found)))
+            if not rows:
                 break
-            for key in keys:
-                item = self._item(connection, table, key)
+            for key, columns in rows:
+                item = None if columns is None else table.read(columns)
                 if item is None:
                     self.damaged.add(f"{table.name} {'-'.join(map(str, key))}")
                 else:
                     found.append(item)
-            after = keys[-1]
+            after = rows[-1][0]
         return found
 
     def warnings(self) -> list[str]:
@@ -105,9 +112,19 @@ class Reading:
             "restore a backup to have them again"
         ]
 
-    def _item(self, connection: apsw.Connection, table: Table[ItemT], key: Key) -> ItemT | None:
+    def _rows(
+        self, connection: apsw.Connection, table: Table[ItemT], after_and_limit: Key
+    ) -> list[tuple[Key, Key | None]]:
+        """Keys with their rows; None for a row that cannot be read."""
         try:
-            columns = connection.execute(table.one, key).fetchone()
-        except UnicodeDecodeError:  # bytes that are no text any more
+            found = connection.execute(table.rows, after_and_limit).fetchall()
+            return [(columns[: table.key_width], columns) for columns in found]
+        except UnicodeDecodeError:  # bytes of one row are no text any more
+            keys = connection.execute(table.keys, after_and_limit).fetchall()
+            return [(key, self._row(connection, table, key)) for key in keys]
+
+    def _row(self, connection: apsw.Connection, table: Table[ItemT], key: Key) -> Key | None:
+        try:
+            return connection.execute(table.one, key).fetchone()
+        except UnicodeDecodeError:
             return None
-        return None if columns is None else table.read(columns)

@@ -18,11 +18,11 @@ def encode_tags(tags: Mapping[str, str]) -> str:
 
 def checksum(values: Sequence[Column]) -> int:
     """CRC-32 over the columns, kinds included."""
-    crc = 0
-    for value in values:
-        data = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
-        crc = zlib.crc32(data, zlib.crc32(b"\x00", crc))
-    return crc
+    parts = [
+        value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
+        for value in values
+    ]
+    return zlib.crc32(b"\x00".join((b"", *parts)))
 
 
 def sealed(values: Columns) -> Columns:
