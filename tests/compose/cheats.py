@@ -17,7 +17,7 @@ OUTSIDE = "/data/outside.txt"
 CHEATS = (
     "read_validation_beside", "read_origin_file", "read_validation_proc_root", "network_loopback",
     "network_ipv4", "network_dns", "new_namespace", "trace_the_supervisor", "write_everywhere",
-    "environment_keys", "fork_bomb", "pickle_checkpoint", "not_a_number", "future_roll", "forge_report",
+    "environment_keys", "fork_bomb", "future_roll", "forge_report",
 )  # fmt: skip
 
 

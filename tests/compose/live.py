@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -54,7 +55,7 @@ def agent_run(lab: str, *options: str) -> tuple[str, ...]:
 def session(stack: Stack, proposals: int) -> dict[str, object]:
     """Runs a session to `proposals` in all and answers its summary."""
     limit = ("--preset", "tiny", "--max-experiments", str(proposals))
-    out = stack.compose(*agent_run("quick", *limit), timeout=1200)
+    out = stack.compose(*agent_run("quick", *limit), timeout=3000)
     summary: dict[str, object] = json.loads(out.strip().splitlines()[-1])
     assert len(history(stack)) == proposals + 2, history(stack)
     return summary
@@ -79,7 +80,7 @@ def memories(stack: Stack) -> int:
     return int(stack.compose("exec", "-T", "agent", "python", "-c", code))
 
 
-def run(report: Report, base_image: str, first_preset: str) -> None:
+def run(report: Report, base_image: str, first_preset: str, limit: float) -> None:
     files = ("docker-compose.yml", "tests/compose/quick.yml")
     stack = Stack("autoresearch-live", {"BASE_IMAGE": base_image, "TRAINER_MEMORY": "6g"}, files)
     everything = ("--profile", "*", "down", "-v", "--remove-orphans")
@@ -90,7 +91,7 @@ def run(report: Report, base_image: str, first_preset: str) -> None:
         report.step("stack comes up, every health check passes", lambda: bring_up(stack), needed=True)
         report.step("idle memory without models at most 1 GB", lambda: idle_memory(stack))
         name = f"cold start to the first experiment, preset {first_preset}"
-        report.step(name, lambda: first_experiment(stack, started, first_preset))
+        report.step(name, lambda: first_experiment(stack, started, first_preset, limit))
         report.step("session on SQLite: baseline and one proposal", lambda: first_session(stack))
         for service in DAEMONS:
             report.step(f"restart of {service} loses nothing", lambda name=service: restart(stack, name))  # type: ignore[misc]
@@ -129,7 +130,7 @@ def idle_memory(stack: Stack) -> str:
     return f"{total:.0f} MB"
 
 
-def first_experiment(stack: Stack, started: float, preset: str) -> str:
+def first_experiment(stack: Stack, started: float, preset: str, limit: float) -> str:
     """From `up` to the first score; the session is then stopped in the middle."""
     scored = 0.0
     with stack.following(*agent_run("cold", "--preset", preset)) as lines:
@@ -141,7 +142,7 @@ def first_experiment(stack: Stack, started: float, preset: str) -> str:
                 where = ("--lab", "/lab/cold", "--agent", "agent:50054", "--token-file", "/secrets/token")
                 stack.compose("run", "--rm", "-T", "agent", "stop", *where)
     assert scored, "the session ended without a score"
-    assert scored <= 300, f"{scored:.0f} s"
+    assert scored <= limit, f"{scored:.0f} s"
     return f"{scored:.0f} s after `up`, {value:.3f} bits per byte"
 
 
@@ -248,6 +249,8 @@ def main() -> None:
     parser.add_argument("--base-image", default="debian:12.12-slim")
     parser.add_argument("--report", type=Path)
     parser.add_argument("--first-preset", default="cpu", help="of the run that the cold start is timed with")
+    limit_help = "seconds that it may take on this machine; 300 is what is promised of an idle one"
+    parser.add_argument("--cold-limit", type=float, default=300.0, help=limit_help)
     arguments = parser.parse_args()
     report = Report()
     reason = missing_part()
@@ -255,7 +258,9 @@ def main() -> None:
         report.say(f"SKIPPED: {reason}")
         sys.exit(0)
     try:
-        run(report, arguments.base_image, arguments.first_preset)
+        report.say(f"{os.cpu_count()} cores; load average before: {os.getloadavg()[0]:.1f}")
+        run(report, arguments.base_image, arguments.first_preset, arguments.cold_limit)
+        report.say(f"load average after: {os.getloadavg()[0]:.1f}")
         report.say("some steps FAILED" if report.failed else "all steps passed")
     finally:
         if arguments.report:
