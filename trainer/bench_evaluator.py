@@ -190,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer.bench_evaluator")
     parser.add_argument("--preset", default="cpu", choices=sorted(PRESETS))
     parser.add_argument(
-        "--data", type=Path, default=Path("data"), help="folder of data sets, or one data set"
+        "--data", "--dataset", type=Path, default=Path("data"), help="folder of data sets, or one data set"
     )
     parser.add_argument("--steps", type=int, default=20, help="steps of training before")
     parser.add_argument("--device", default="auto")
