@@ -1,7 +1,8 @@
 """Notices that an experiment was tried before: same change, same hyperparameters, or same words.
 
 Experiments are memories; what they changed stands in their tags: `diff` (a unified diff) and
-`hyperparameters` (JSON object, or NAME=VALUE separated by commas). Without tags the text is compared.
+`hyperparameters` (JSON object, or NAME=VALUE separated by commas). Without tags the text is compared: its
+words, and which known knob it sets to which value.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from memoryd.retrieval.research_terms import research_terms
 from memoryd.retrieval.tokens import literals, tokenize
 
 DIFF_TAG = "diff"
 HYPERPARAMETERS_TAG = "hyperparameters"
+SAME_IDEA = 0.9  # similarity of texts that set the same knob to the same value in other words
 NEAR = 0.98  # similarity from which hyperparameters count as a repeat
 MOST_COMPARED = 5_000  # newest memories with the same names that are compared
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w.])")
+_SPOKEN_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w|\.\d)")  # may end a sentence
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,19 @@ def diff_key(diff: str) -> str | None:
 
 def text_key(text: str) -> str | None:
     """Hash of the words and numbers of a text in any order; None for a text without any."""
-    words = sorted({*(word for word in tokenize(text) if not word.isdecimal()), *literals(text)})
+    words = sorted({*tokenize(_SPOKEN_NUMBER.sub(" ", text)), *literals(text)})
     return hashlib.sha256(" ".join(words).encode()).hexdigest() if words else None
+
+
+def idea_key(text: str) -> str | None:
+    """Which known knobs a text sets to which values, and at which depth; None when it names no change.
+
+    "raised WARMDOWN_RATIO from 0.3 to 0.5 at depth 8" and "d8: cooldown ratio 0.3 -> 0.5, kept" are alike.
+    """
+    terms = sorted(set(research_terms(text)))
+    changes = [term for term in terms if term.startswith("~") and ">" in term]
+    conditions = [term for term in terms if term.startswith("depth=")]
+    return " ".join([*changes, *conditions]) if changes else None
 
 
 def read_hyperparameters(text: str) -> dict[str, str]:
@@ -115,8 +130,10 @@ class RepeatIndex:
         found: dict[int, Repeat] = {}
         for kind, key in keys:
             for memory_id in self._by_key.get((kind, key), ()):
-                if kind != "names":
-                    found.setdefault(memory_id, Repeat(memory_id, kind, 1.0))
+                if kind == "idea":
+                    found.setdefault(memory_id, Repeat(memory_id, "text", SAME_IDEA))
+                elif kind != "names":
+                    found[memory_id] = Repeat(memory_id, kind, 1.0)
         same_names = self._by_key.get(("names", _names_key(parameters)), set()) if parameters else set()
         for memory_id in sorted(same_names, reverse=True)[:MOST_COMPARED]:
             similarity = hyperparameter_similarity(parameters, self._parameters[memory_id])
@@ -134,6 +151,9 @@ def _keys_of(tags: Mapping[str, str]) -> tuple[list[tuple[str, str]], dict[str, 
         keys.append(("names", _names_key(parameters)))
     if text:
         keys.append(("text", text))
+    idea = idea_key(tags.get("text", ""))
+    if idea:
+        keys.insert(0, ("idea", idea))  # the surest kind comes last
     return keys, parameters
 
 

@@ -1,4 +1,4 @@
-"""`memoryd bench`: latency of a whole daemon; `memoryd bench retrieval`: quality of what it finds."""
+"""`memoryd bench`: latency of a whole daemon; `retrieval`: quality of what it finds; `repeats`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ def main(argv: Sequence[str]) -> int:
     """Runs one benchmark and prints its figures. Raises ConfigurationError for what it cannot use."""
     if argv and argv[0] == "retrieval":
         return _retrieval(argv[1:])
+    if argv and argv[0] == "repeats":
+        return _repeats(argv[1:])
     return _latency(argv)
 
 
@@ -60,6 +62,18 @@ def _retrieval(argv: Sequence[str]) -> int:
         with given.ledger.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
     sys.stdout.write((line if given.json else bench_retrieval.table(report)) + "\n")
+    return 0
+
+
+def _repeats(argv: Sequence[str]) -> int:
+    from memoryd.bench import repeats
+
+    parser = argparse.ArgumentParser("memoryd bench repeats", description=repeats.__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the experiments and how they are tried again")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    given = parser.parse_args(list(argv))
+    figures = repeats.measure(given.seed)
+    sys.stdout.write((json.dumps(figures) if given.json else "\n".join(repeats.lines(figures))) + "\n")
     return 0
 
 

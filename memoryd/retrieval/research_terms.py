@@ -24,9 +24,10 @@ PLAIN = frozenset({"raise", "lower", "loss", "out-of-memory", "diverged"})
 _NUMBER = r"\d{1,12}(?:\.\d{1,12})?(?:[eE][-+]?\d{1,2})?(?:\*\*\d{1,3})?"
 _NAMED = re.compile(rf"([A-Za-z][A-Za-z_]{{0,40}})[ =:]{{1,3}}(?:from )?({_NUMBER})(?![\w.]*\w)")
 _SHORT_DEPTH = re.compile(r"(?<![A-Za-z0-9])d(\d{1,3})(?![A-Za-z0-9])")
-_VALUE = r"[A-Za-z0-9](?:[\w.*]{0,19}\w)?"
+_VALUE = rf"(?:{_NUMBER}(?![\w*]|\.\d)|[A-Za-z0-9](?:[\w.*]{{0,19}}\w)?)"
 _STEP = re.compile(rf"({_VALUE}) {{0,2}}(?:->|→|to) {{0,2}}({_VALUE})")
 _TARGET = re.compile(rf"\bto ({_VALUE})")
+_OUTCOME = re.compile(rf"(?:bpb|loss|perplexity)[ =:]{{1,3}}({_VALUE})")
 _STEP_BACK = re.compile(rf"({_VALUE}) \(was ({_VALUE})\)")
 
 
@@ -83,16 +84,16 @@ def _plain_terms(text: str, concepts: Sequence[Concept]) -> list[str]:
     found += [f"#{number}" for number in depths]
     steps = [(old, new) for old, new in _STEP.findall(text) if _is_value(old) and _is_value(new)]
     steps += [(old, new) for new, old in _STEP_BACK.findall(text)]
-    found += [f"{old.lower()}>{new.lower()}" for old, new in steps]
+    found += [f"{_spelling(old)}>{_spelling(new)}" for old, new in steps]
     named = {(_last_word(name), number) for name, number in _NAMED.findall(text)}
     named |= {(stem("depth"), number) for number in depths}
     for name, number in list(named):  # "lr from 1 to 2" names both values
         named |= {(name, new) for old, new in steps if old == number}
         named |= {(name, old) for old, new in steps if new == number}
     found += [f"{name}={number}" for name, number in sorted(named) if name not in STOP_WORDS]
-    targets = {new.lower() for _, new in steps} | {
-        new.lower() for new in _TARGET.findall(text) if _is_value(new)
-    }
+    outcomes = frozenset(_OUTCOME.findall(text))
+    targets = {_spelling(new) for old, new in steps if old not in outcomes and new not in outcomes}
+    targets |= {_spelling(new) for new in _TARGET.findall(text) if _is_value(new)}
     knobs = {one.name for one in concepts if one.name not in PLAIN}
     if len(targets) <= MOST_TARGETS and len(knobs) <= MOST_TARGETS:
         found += [f">{new}" for new in sorted(targets)]
@@ -109,6 +110,11 @@ def _last_word(name: str) -> str:
 def _is_words(literal: str) -> bool:
     """Identifiers such as head_dim, and feed-forward: their words are terms already, in either spelling."""
     return any(mark in literal for mark in "_-") and literal.replace("_", "").replace("-", "").isalpha()
+
+
+def _spelling(value: str) -> str:
+    """One spelling of a number, as its literal has it; other values in lower case."""
+    return next(iter(literals(value)), value.lower())
 
 
 def _is_value(text: str) -> bool:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from memoryd.repeats import RepeatIndex, diff_key, hyperparameter_similarity, read_hyperparameters, text_key
+from memoryd.bench.command import main
+from memoryd.repeats import (
+    RepeatIndex,
+    diff_key,
+    hyperparameter_similarity,
+    idea_key,
+    read_hyperparameters,
+    text_key,
+)
 
 DIFF = """--- a/train.py
 +++ b/train.py
@@ -32,6 +42,42 @@ def test_a_text_is_known_by_its_words_in_any_order() -> None:
     assert text_key("Raised the LR to 0.05") == text_key("to 0.050: the lr, raised")
     assert text_key("lr 0.05") != text_key("lr 0.06")
     assert text_key("the") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "d8 model, cooldown ratio 0.3 -> 5e-1: val_bpb 0.9812 -> 0.9798, kept",
+        "proposal: set WARMDOWN_RATIO = 0.50 (was 0.3) for the depth 8 model",
+        "at depth 8 bump the warmdown to 0.5.",
+    ],
+)
+def test_an_idea_is_known_in_other_words(text: str) -> None:
+    index = RepeatIndex()
+    index.add(1, {"text": "raised WARMDOWN_RATIO from 0.3 to 0.5 at depth 8"})
+    assert [(one.memory_id, one.kind) for one in index.find({"text": text})] == [(1, "text")]
+    for change in (("8", "12"), ("cooldown", "warmup"), ("WARMDOWN", "WARMUP"), ("warmdown", "dropout")):
+        if change[0] in text:
+            assert index.find({"text": text.replace(*change)}) == []
+    assert idea_key("nothing was changed at depth 8") is None
+
+
+def test_the_same_words_are_surer_than_the_same_idea() -> None:
+    index = RepeatIndex()
+    index.add(1, {"text": "warmdown to 0.5 at depth 8"})
+    index.add(2, {"text": "WARMDOWN_RATIO to 0.5 at depth 8"})
+    found = index.find({"text": "At depth 8: warmdown to 0.50"})
+    assert [(one.memory_id, one.similarity) for one in found] == [(1, 1.0), (2, 0.9)]
+
+
+def test_the_benchmark_tells_repeats_from_near_misses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["repeats", "--seed", "3", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    for kind in ("diff, respelt", "hyperparameters, within 0.5 %", "words, reordered"):
+        assert figures[kind]["recall"] > 0.95
+        assert figures[kind]["precision"] > 0.95
+        assert figures[kind]["others"] > 20, "a near miss must be among what is asked"
+    assert figures["words, described"]["recall"] < 0.9, "descriptions are not names: a limit, said so"
 
 
 def test_hyperparameters_are_read_from_json_and_from_pairs() -> None:

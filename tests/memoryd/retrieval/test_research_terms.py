@@ -19,6 +19,18 @@ def test_a_step_keeps_its_direction(text: str) -> None:
     assert "0.05>0.04" not in research_terms(text)
 
 
+def test_a_value_has_one_spelling_wherever_a_step_leads() -> None:
+    assert ">0.05" in research_terms("lr 4e-2 -> 5.0e-02.")
+    assert ">131072" in research_terms("total batch size to 2**17")
+    assert ">ssl" in research_terms("WINDOW_PATTERN to SSL")
+
+
+def test_a_loss_is_an_outcome_and_no_aim() -> None:
+    terms = research_terms("dropout to 0.1: val_bpb 0.98 -> 0.97")
+    assert {">0.1", "~dropout>0.1", "0.98>0.97"} <= set(terms)
+    assert ">0.97" not in terms
+
+
 def test_words_around_to_are_no_step() -> None:
     assert not any(">" in term for term in research_terms("how to train, want to know"))
 
