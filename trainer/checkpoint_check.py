@@ -75,6 +75,8 @@ def _take(source: Path, target: Path, largest_bytes: int) -> None:
         )
     os.replace(source, target)
     os.chmod(target, 0o600)
+    if hasattr(os, "chown"):
+        os.chown(target, os.getuid(), os.getgid())  # a candidate that was another user gives it up
 
 
 def _read_description(path: Path) -> dict[str, Any]:

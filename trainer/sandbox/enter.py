@@ -13,11 +13,16 @@ from trainer.sandbox.bubblewrap import bubblewrap_command
 from trainer.sandbox.container import container_command, container_name
 from trainer.sandbox.plan import Plan
 from trainer.sandbox.process_cap import enter_group, limit_processes
+from trainer.sandbox.user import become, give_folders, spare_user
 
 
 def start_candidate(plan: Plan, private_fd: int, group: Path | None) -> int:
     """Forks and executes; returns the process id. Whatever stops the child before exec is written to its
-    stderr and ends it with code 126. private_fd is closed in the child; group caps its processes."""
+    stderr and ends it with code 126. private_fd is closed in the child; group caps its processes. In the tier
+    Landlock it becomes another user where that is allowed, who gets the plan's folders. Raises OSError."""
+    user = spare_user(os.getpid()) if plan.tier == "LANDLOCK" else None
+    if user is not None:
+        give_folders(plan.write, user)
     pid = os.fork()
     if pid:
         return pid
@@ -28,9 +33,9 @@ def start_candidate(plan: Plan, private_fd: int, group: Path | None) -> int:
         if group is not None:
             enter_group(group)
         elif plan.limits.processes:
-            limit_processes(plan.limits.processes)
+            limit_processes(plan.limits.processes, os.getuid() if user is None else user)
         _prepare(plan)
-        command = _enter(plan, supervisor)
+        command = _enter(plan, supervisor, user)
         if plan.tier == "CONTAINER":
             os.execvp(command[0], command)  # the client's environment is the supervisor's
         program = shutil.which(command[0], path=plan.environment.get("PATH", os.defpath)) or command[0]
@@ -61,7 +66,7 @@ def _prepare(plan: Plan) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
 
 
-def _enter(plan: Plan, supervisor: int) -> list[str]:
+def _enter(plan: Plan, supervisor: int, user: int | None) -> list[str]:
     """Applies the tier to this process where it is one of the kernel's, and returns what to execute."""
     command = list(plan.command)
     if plan.tier == "NONE":
@@ -77,6 +82,9 @@ def _enter(plan: Plan, supervisor: int) -> list[str]:
     if plan.tier == "LANDLOCK":
         own = f"/proc/{os.getpid()}"
         landlock.restrict_files((*plan.read, own), plan.write, plan.masked, plan.devices)
+        if user is not None:
+            become(user)
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # forgotten with the user
         seccomp.install_filter(seccomp.build_filter())
         return command
     raise OSError(f"the supervisor does not know the tier {plan.tier}")

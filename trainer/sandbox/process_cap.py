@@ -41,9 +41,9 @@ def remove_group(group: Path) -> None:
         pass
 
 
-def limit_processes(limit: int) -> None:
-    """RLIMIT_NPROC for this process: what its user has running now, and `limit` more."""
-    wanted = limit + count_tasks(os.getuid())
+def limit_processes(limit: int, user: int) -> None:
+    """RLIMIT_NPROC for this process, that is or becomes the user: what that has running, and `limit` more."""
+    wanted = limit + count_tasks(user)
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
