@@ -85,6 +85,10 @@ class Measuring:
         known = self._ledger.runs.measured(self._session_id, source_hash, seed.value)
         return known or await self.measure(place, source_hash, seed_index)
 
+    async def reveal(self, seed_index: int) -> None:
+        """Reveals a seed ahead of two runs that both ask for it: each is drawn once."""
+        await self._seeds.get(seed_index)
+
     async def _plan(self, place: Place, attempt: int, source_hash: str, seed_index: int) -> RunRecord:
         seed = await self._seeds.get(seed_index)
         again = f"r{attempt}" if attempt else ""

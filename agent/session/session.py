@@ -21,6 +21,7 @@ from agent.session.baseline import BaselineFailed, measure_baseline, prepare_dat
 from agent.session.drafting import Drafting
 from agent.session.limits import LimitReached, check_money
 from agent.session.measuring import Measuring
+from agent.session.pairing import Pairing
 from agent.session.recording import Recorder
 from agent.session.research import Research
 from agent.session.seeds import SessionSeeds
@@ -92,9 +93,8 @@ class Session:
         )
         self.memory = LabMemory(ledger, session_id, peers.memory, warn=say)
         self.drafting = Drafting(ledger, session_id)
-        self.trials = Trials(
-            ledger, session_id, self.measuring, JudgePolicy(), check_limits=self._check_limits
-        )
+        pairing = Pairing(ledger, session_id, self.measuring, peers.trainer)
+        self.trials = Trials(ledger, session_id, pairing, JudgePolicy(), check_limits=self._check_limits)
         champion = Champion(ledger, session_id, lab, peers.trainer)
         self.recorder = Recorder(ledger, session_id, workspace, self.memory, champion)
         parts = ProposerParts(

@@ -10,8 +10,9 @@ from agent.judging.judge import JudgePolicy, judge
 from agent.judging.noise import NoiseEstimate, estimate_noise
 from agent.judging.seed_plan import BLOCK_SIZE, seed_index
 from agent.ledger.ledger import Ledger
-from agent.ledger.records import ProposalRecord, ProposalState, RunKind, RunRecord, SessionState
-from agent.session.measuring import REFUSALS, Measuring, Place
+from agent.ledger.records import ProposalRecord, ProposalState, RunRecord, SessionState
+from agent.session.measuring import REFUSALS
+from agent.session.pairing import Pairing
 from agent.verdict import Judgement, Pair, Verdict
 
 
@@ -26,14 +27,14 @@ class Trials:
         self,
         ledger: Ledger,
         session_id: str,
-        measuring: Measuring,
+        pairing: Pairing,
         policy: JudgePolicy,
         *,
         check_limits: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._session_id = session_id
-        self._measuring = measuring
+        self._pairing = pairing
         self._policy = policy
         self._check_limits = check_limits
 
@@ -52,13 +53,10 @@ class Trials:
         for position in range(BLOCK_SIZE):
             self._check_limits()
             seed = seed_index(proposal.seed_block, position)
-            place = Place(proposal.number, RunKind.CANDIDATE, position)
-            candidate = await self._measuring.measure(place, proposal.source_hash, seed)
+            candidate, incumbent = await self._pairing.measure(proposal, position, seed)
             runs.append(candidate)
-            if candidate.failure_reason or candidate.val_bpb is None:
+            if candidate.failure_reason or candidate.val_bpb is None or incumbent is None:
                 return self._crashed(proposal, runs, candidate)
-            place = Place(proposal.number, RunKind.INCUMBENT, position)
-            incumbent = await self._measuring.incumbent(place, proposal.parent_source_hash, seed)
             pairs.append(Pair(candidate.seed, candidate.val_bpb, incumbent.val_bpb or 0.0))
             judgement = judge(
                 pairs,

@@ -78,10 +78,10 @@ def start_blocking(child: Child) -> Iterator[str]:
         process.wait()
 
 
-def trainerd(folder: Path, seconds: float = 0.02) -> Child:
+def trainerd(folder: Path, seconds: float = 0.02, slots: int = 1) -> Child:
     folder.mkdir(parents=True, exist_ok=True)
     arguments = ["--executor", "scripted", "--scripted-seconds", str(seconds)]
-    arguments += ["--state", str(folder / "trainer"), "--data", str(folder / "data")]
+    arguments += ["--slots", str(slots), "--state", str(folder / "trainer"), "--data", str(folder / "data")]
     return Child("trainer", arguments, folder / "trainerd.log")
 
 
