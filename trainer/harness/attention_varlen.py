@@ -77,10 +77,12 @@ def suits_varlen(q: torch.Tensor) -> bool:
 
 
 def varlen_works() -> bool:
-    """Whether this torch has varlen_attn with windows (2.11 and later) and the device can run it."""
+    """Whether this torch has varlen_attn with windows (2.11 and later), was built with the kernel, and the
+    device can run it."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return False
     windows = "window_size" in inspect.signature(varlen_attn).parameters
-    return windows and torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+    built = torch.version.cuda is not None and torch.backends.cuda.is_flash_attention_available()
+    return windows and built and torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
