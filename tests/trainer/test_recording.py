@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.experiment import Budget
+from trainer.piped import PipedProcess
 from trainer.recorded import RecordedProcess, ending_of
 from trainer.run_events import TrainingRecord
 from trainer.run_rules import TimeRules
@@ -127,12 +128,12 @@ async def test_cpu_time_is_that_of_the_moment_at_which_training_began(tmp_path: 
         "def work(seconds):\n"
         "    while time.process_time() < seconds: pass\n"
         f'work(0.5); os.write({EVENTS_FD}, b\'{{"type": "start"}}\')\n'
-        "time.sleep(0.2)\n"
+        f"while b'start' not in open({str(tmp_path / 'record')!r}, 'rb').read(): time.sleep(0.01)\n"
         "work(1.0)\n"
     )
     frames = await frames_of(recorded_plan(tmp_path, code), tmp_path)
     began = next(frame for frame in frames if frame.kind == EVENTS)
-    assert 0.4 <= began.cpu_seconds < 0.8
+    assert 0.4 <= began.cpu_seconds < 0.95
 
 
 @linux
@@ -176,3 +177,27 @@ def test_each_phase_has_its_deadline() -> None:
     assert RULES.deadline(1.0, TrainingRecord(), BUDGET) == ("setup", 11.0)
     assert RULES.deadline(1.0, TrainingRecord(start_time=4.0), BUDGET) == ("training", 119.0)
     assert RULES.deadline(1.0, TrainingRecord(start_time=4.0, end_time=90.0), BUDGET) == ("finish", 95.0)
+
+
+async def test_without_a_record_the_frames_come_from_pipes(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    events_fds = os.pipe()
+    code = (
+        f"import os\nos.write(1, b'out' * 50_000); os.write(2, b'err'); os.write({events_fds[1]}, b'event')\n"
+        "raise SystemExit(7)"
+    )
+    plan = candidate_plan(
+        ["-c", code],
+        CandidateFiles((), ()),
+        tier="NONE",
+        scratch=tmp_path / "scratch",
+        environment={},
+        limits=Limits(wall_seconds=20.0),
+        keep_fds=(events_fds[1],),
+    )
+    process = await PipedProcess.start(plan, tmp_path / "plan.json", events_fds)
+    frames = [frame async for frame in process.frames()]
+    assert said(frames, STDOUT) == b"out" * 50_000
+    assert (said(frames, STDERR), said(frames, EVENTS)) == (b"err", b"event")
+    assert ending_of(frames[-1]).code == 7
+    await process.stop()
