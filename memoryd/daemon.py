@@ -93,6 +93,8 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
         self._servers = self._set_up_servers(feed, registry)
         await stack.enter_async_context(self._servers)
         stack.callback(self.engine.store.end_watches)
+        vectors = asyncio.create_task(self.engine.missing_vectors.run())
+        stack.callback(vectors.cancel)
         if settings.clock_tick_seconds > 0:
             clock = asyncio.create_task(self.engine.clock.run())
             stack.callback(clock.cancel)

@@ -18,21 +18,22 @@ from memoryd.entropy_feed import EntropyFeed, FirstFeed
 from memoryd.identity.identity import Identity, make_identity, read_identity
 from memoryd.index_file import IndexFile
 from memoryd.linking import Linking
+from memoryd.missing_vectors import MissingVectors, vectors_to_make
 from memoryd.querying import Querying
 from memoryd.recalling import Recalling
 from memoryd.remembering import Remembering
 from memoryd.store import Store
-from services.errors import FailedPreconditionError, ResourceExhaustedError, UnavailableError
+from services.errors import FailedPreconditionError, ResourceExhaustedError
 
-EMBEDDED_AT_ONCE = 256
 WITHOUT = {
     Capability.ATOMIC: "a change may be stored in part",
-    Capability.VECTORS: "vectors are not given back and are made anew at every start",
+    Capability.VECTORS: "vectors are not given back and are made anew by the embedder at every start",
     Capability.RECORDS: "recalls count only until the daemon ends, and it cannot dream",
     Capability.VALUES: "identity, heat and idempotency keys last only until the daemon ends",
     Capability.EVENTS: "events are kept only in memory",
     Capability.BACKUP: "no backup can be written",
 }
+WORDS_ONLY = "vectors are not given back, and there is no embedder to make them anew: found by words only"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Engine:
     dreaming: Dreaming
     clock: Clock
     identity: Identity
+    missing_vectors: MissingVectors
     agent_name: str = ""
 
     @property
@@ -89,12 +91,15 @@ async def open_engine(
     settings = settings or EngineSettings()
     store = Store(backend, now=now)
     missing = [text for capability, text in WITHOUT.items() if not store.can(capability)]
+    if embedder.name == "none":
+        missing = [WORDS_ONLY if text == WITHOUT[Capability.VECTORS] else text for text in missing]
     if missing:
         store.warnings["capabilities"] = "this backend cannot do all: " + "; ".join(missing)
     with collector_at_rest():
         await store.load(index_file)
-        if not store.can(Capability.VECTORS):
-            await _make_vectors(store, embedder)
+        vectors = MissingVectors(store, embedder)
+        if vectors_to_make(store, embedder):
+            await vectors.make()
     recalling = Recalling(store, embedder)
     dreaming = Dreaming(store, recalling, embedder, settings=settings.dream)
     await recalling.load()
@@ -120,25 +125,9 @@ async def open_engine(
         dreaming,
         clock,
         await _identity(store),
+        vectors,
         settings.agent_name,
     )
-
-
-async def _make_vectors(store: Store, embedder: Embedder) -> None:
-    """Vectors, in memory only, for what the backend gave back without one."""
-    waiting = [memory for memory in store.mirror.memories() if memory.row.text and not memory.row.vector]
-    if embedder.name == "none" or not waiting:
-        return
-    try:
-        for start in range(0, len(waiting), EMBEDDED_AT_ONCE):
-            page = waiting[start : start + EMBEDDED_AT_ONCE]
-            made = await embedder.embed([memory.row.text for memory in page])
-            for memory, vector in zip(page, made, strict=True):
-                if not vector.any():
-                    continue  # no word of it is known to the embedder
-                store.mirror.give_vector(memory.memory_id, vector.astype("<f4").tobytes())
-    except (UnavailableError, ValueError) as error:
-        store.warnings["embedder"] = f"some memories have no vector: {error}"
 
 
 async def _identity(store: Store) -> Identity:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from services.errors import UnsupportedError
 from tests.memoryd.running import running
@@ -38,3 +40,44 @@ async def test_a_memoryd_over_another_one(tmp_path: Path) -> None:
             assert (status.row_count, status.edge_count, status.keystone_count) == (2, 1, 1)
             await near.rpc.forget(2)
         assert (await remote.rpc.status()).row_count == 1
+
+
+async def test_without_an_embedder_words_are_all_and_the_status_says_so(tmp_path: Path) -> None:
+    (tmp_path / "remote").mkdir()
+    async with running(tmp_path / "remote", "--embedder=static") as remote:
+        await remote.rpc.remember("cats purr")
+        async with running(tmp_path, backend=f"ferricula+{remote.url}") as near:
+            assert near.engine.store.mirror.dimension == 0
+            assert [hit.memory.text for hit in await near.rpc.recall("cat")] == ["cats purr"]
+            (warning,) = (await near.rpc.status()).warnings
+            assert "there is no embedder to make them anew: found by words only" in warning
+
+
+async def test_vectors_are_made_once_a_late_embedder_answers(tmp_path: Path) -> None:
+    async def ingest(request: web.Request) -> web.Response:
+        text = (await request.json())["text"]
+        return web.json_response({"embedding": [0.0, 0.0] if text == "?" else [float(len(text)), 1.0]})
+
+    application = web.Application()
+    application.router.add_post("/memory/_mcp/ingest", ingest)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # bound and not listening: refuses, and nobody else gets the port
+        port = reserved.getsockname()[1]
+        (tmp_path / "remote").mkdir()
+        async with running(tmp_path / "remote") as remote:
+            for text in ("cats purr", "dogs bark loudly", "?"):
+                await remote.rpc.remember(text)
+            backend = f"ferricula+{remote.url}"
+            async with running(tmp_path, f"--embedder=http://127.0.0.1:{port}", backend=backend) as near:
+                warnings = (await near.rpc.status()).warnings
+                assert any(line.startswith("3 memories are found by words only until") for line in warnings)
+                reserved.close()
+                await web.TCPSite(runner, "127.0.0.1", port).start()
+                await near.engine.missing_vectors.run(retry_seconds=0.05)
+                vectors = near.engine.store.mirror.retrieval.vectors
+                assert (vectors.dimension, len(vectors)) == (2, 2)  # a text without a known word has none
+                assert {arm.arm for arm in (await near.rpc.recall("cats"))[0].arms} >= {"vector"}
+                assert len((await near.rpc.status()).warnings) == 1
+    await runner.cleanup()
