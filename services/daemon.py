@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -38,6 +38,14 @@ def run_daemon(
         return asyncio.run(main()) or 0
 
 
+class HttpOptions(TypedDict, total=False):
+    """What a daemon with routes for clients without credentials tells HttpServer besides."""
+
+    http_open: bool
+    is_open_path: Callable[[web.Request], bool]
+    health: Callable[[], dict[str, object]]
+
+
 class Servers(AbstractAsyncContextManager["Servers"]):
     """A daemon's gRPC and HTTP server, set up from its settings and serving inside `async with`.
 
@@ -52,7 +60,7 @@ class Servers(AbstractAsyncContextManager["Servers"]):
         registry: CollectorRegistry,
         *,
         drain_seconds: float | None = None,
-        **http_options: Any,
+        **http_options: Unpack[HttpOptions],
     ) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
