@@ -19,7 +19,7 @@ def bench_train(context: typer.Context) -> None:
 
 @bench.command("search", context_settings=_PASS_ON)
 def bench_search(context: typer.Context) -> None:
-    """Compare the search proposer with random search on recorded results."""
+    """Compare search, search with a simulated model beside it, and random search, on recorded results."""
     raise typer.Exit(run_module("agent.search.bench", list(context.args)))
 
 

@@ -1,4 +1,5 @@
-"""`autoresearch bench search`: the search proposer against random search on the shipped surrogate.
+"""`autoresearch bench search`: search, alone and with a model beside it, against random search on the
+shipped surrogate. The model of the `hybrid` arm is simulated (agent/search/simulated_model.py).
 
 Each arm starts from the recorded baseline and makes the same number of proposals; each is measured in
 pairs with the recorded noise and judged by the product's own judge. Regret is the true difference between
@@ -15,6 +16,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agent.hybrid_proposer import HybridProposer
 from agent.judging.judge import JudgePolicy, judge
 from agent.judging.noise import NoiseEstimate
 from agent.proposer import Proposer, ResearchContext, Trial
@@ -22,13 +24,17 @@ from agent.search.hyperparameters import read_block
 from agent.search.parameter_values import spell
 from agent.search.proposer import SearchProposer
 from agent.search.random_proposer import RandomProposer
+from agent.search.simulated_model import SKILL, SimulatedModel
 from agent.search.surrogate import Surrogate, load_surrogate
 from agent.verdict import Pair, Verdict
 
-ARMS: Mapping[str, Callable[[int], Proposer]] = {
-    "search": SearchProposer,
-    "random": RandomProposer,
-    "random_near": lambda seed: RandomProposer(seed, most=3),
+ARMS: Mapping[str, Callable[[int, Surrogate, float], Proposer]] = {
+    "search": lambda seed, _, __: SearchProposer(seed),
+    "hybrid": lambda seed, surrogate, skill: HybridProposer(
+        SearchProposer(seed), SimulatedModel(seed, surrogate, skill), key=str(seed)
+    ),
+    "random": lambda seed, _, __: RandomProposer(seed),
+    "random_near": lambda seed, _, __: RandomProposer(seed, most=3),
 }
 
 
@@ -46,32 +52,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="autoresearch bench search", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--arms", type=_arms, default=tuple(ARMS), help="of search,hybrid,random,random_near")
+    parser.add_argument(
+        "--model-skill",
+        type=float,
+        default=SKILL,
+        help="how often the simulated model knows a direction, 0 to 1",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     if options.seeds < 2 or options.trials < 1:
         parser.error("--seeds must be at least 2 and --trials at least 1")
-    figures = asyncio.run(compare(load_surrogate(), options.seeds, options.trials))
+    if not 0 <= options.model_skill <= 1:
+        parser.error(f"--model-skill {options.model_skill:g} must be from 0 to 1")
+    comparing = compare(
+        load_surrogate(), options.seeds, options.trials, arms=options.arms, skill=options.model_skill
+    )
+    figures = asyncio.run(comparing)
     print(json.dumps(figures) if options.json else _table(figures))  # noqa: T201
     return 0
 
 
-async def compare(surrogate: Surrogate, seeds: int, trials: int) -> dict[str, object]:
-    """Mean regret of each arm and, for each random arm, the paired difference with its 95 % interval."""
+async def compare(
+    surrogate: Surrogate,
+    seeds: int,
+    trials: int,
+    *,
+    arms: Sequence[str] = tuple(ARMS),
+    skill: float = SKILL,
+) -> dict[str, object]:
+    """Mean regret of each arm and, for each arm but search, the paired difference with its 95 % interval."""
     courses = {
-        arm: [await run_course(make(seed), surrogate, seed, trials) for seed in range(seeds)]
-        for arm, make in ARMS.items()
+        arm: [
+            await run_course(ARMS[arm](seed, surrogate, skill), surrogate, seed, trials)
+            for seed in range(seeds)
+        ]
+        for arm in dict.fromkeys(("search", *arms))
     }
-    arms = {arm: _figures(found, trials) for arm, found in courses.items()}
     paired = {
         arm: _paired([a.regret[-1] - b.regret[-1] for a, b in zip(courses["search"], found, strict=True)])
         for arm, found in courses.items()
         if arm != "search"
     }
     return {
-        "arms": arms,
+        "arms": {arm: _figures(found, trials) for arm, found in courses.items()},
         "search_minus": paired,
         "seeds": seeds,
         "trials": trials,
+        "simulated_model_skill": skill,
         "optimum": round(surrogate.optimum(), 5),
     }
 
@@ -145,8 +173,22 @@ def _paired(differences: Sequence[float]) -> dict[str, float]:
     }
 
 
+def _arms(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    unknown = [name for name in names if name not in ARMS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)!r} is not one of {', '.join(ARMS)}")
+    return names
+
+
 def _table(figures: Mapping[str, object]) -> str:
     lines = [f"{figures['seeds']} seeds, {figures['trials']} proposals each; regret in bits per byte", ""]
+    if "hybrid" in figures["arms"]:  # type: ignore[operator]
+        skill = figures["simulated_model_skill"]
+        lines[1:] = [
+            f"hybrid: its model is simulated, knows a better direction with probability {skill:g}",
+            "",
+        ]
     lines.append(f"{'arm':14}{'regret':>10}{'halfway':>10}{'keeps':>8}{'pairs':>8}")
     for arm, row in figures["arms"].items():  # type: ignore[attr-defined]
         lines.append(

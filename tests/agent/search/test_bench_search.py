@@ -1,14 +1,18 @@
 """The shipped surrogate and the comparison of search with random search on it."""
 
+import contextlib
 import json
 import statistics
 
 import pytest
 
+from agent.proposer import ResearchContext
 from agent.search.bench import compare, main, source_of
 from agent.search.dimensions import plain_values
 from agent.search.hyperparameters import read_block
+from agent.search.simulated_model import SimulatedModel
 from agent.search.surrogate import RECORDED, load_surrogate
+from services.errors import InvalidArgumentError
 
 
 def test_the_recorded_runs_are_real_enough_to_fit() -> None:
@@ -48,8 +52,38 @@ async def test_two_runs_of_the_comparison_agree() -> None:
 
 
 @pytest.mark.long
+async def test_a_model_beside_search_does_no_harm_over_twenty_paired_seeds() -> None:
+    """The simulated model knows nothing here (skill 0.5). Not worse: by no more than 0.01 bits per byte."""
+    figures = await compare(load_surrogate(), 20, 40, arms=("hybrid",), skill=0.5)
+    assert figures["search_minus"]["hybrid"]["low"] > -0.01  # type: ignore[index]
+
+
+async def test_the_simulated_model_is_seeded_wrong_at_times_and_more_often_right_with_skill() -> None:
+    surrogate = load_surrogate()
+    source = source_of(surrogate.baseline)
+
+    async def effects(skill: float) -> list[float]:
+        found = []
+        for number in range(1, 61):
+            context = ResearchContext(source, 0.0, 0.01, [], next_number=number)
+            with contextlib.suppress(InvalidArgumentError):
+                draft = await SimulatedModel(1, surrogate, skill).propose(context)
+                if draft is not None:
+                    found.append(surrogate.difference(read_block(draft.source)))
+        return found
+
+    assert await effects(0.6) == await effects(0.6)
+    knowing, guessing = await effects(1.0), await effects(0.5)
+    assert 40 < len(guessing) < 60, "some answers are of no use"
+    assert statistics.fmean(value < 0 for value in knowing) > statistics.fmean(
+        value < 0 for value in guessing
+    )
+    assert any(value > 0.01 for value in guessing)
+
+
+@pytest.mark.long
 async def test_search_beats_random_search_over_twenty_paired_seeds() -> None:
-    figures = await compare(load_surrogate(), 20, 40)
+    figures = await compare(load_surrogate(), 20, 40, arms=("random", "random_near"))
     for arm in ("random", "random_near"):
         assert figures["search_minus"][arm]["high"] < 0  # type: ignore[index]
 
@@ -57,6 +91,11 @@ async def test_search_beats_random_search_over_twenty_paired_seeds() -> None:
 def test_it_prints_a_table_and_refuses_wrong_flags(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seeds", "2", "--trials", "2"]) == 0
     assert "search minus random:" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["--seeds", "1"])
-    assert "--seeds" in capsys.readouterr().err
+    assert main(["--seeds", "2", "--trials", "2", "--arms", "search,hybrid"]) == 0
+    printed = capsys.readouterr().out
+    assert "simulated" in printed
+    assert "random" not in printed
+    for flag, value in (("--seeds", "1"), ("--arms", "search,oracle"), ("--model-skill", "2")):
+        with pytest.raises(SystemExit):
+            main([flag, value])
+        assert flag in capsys.readouterr().err
