@@ -23,7 +23,7 @@ from services.errors import ServiceError
 from trainer.data.dataset import Dataset, open_dataset
 from trainer.data.tokenizer import load_token_bytes
 from trainer.evaluation.auditing import Scored, audit_candidate, audited_batch_rows
-from trainer.evaluation.audits import EXACT, EXACT_GPU, most_telling
+from trainer.evaluation.audits import ON_CPU, ON_GPU, most_telling
 from trainer.evaluation.candidate_server import HOST, CandidateServer
 from trainer.evaluation.device_buffer import DeviceBuffer, find_gpu, plan_buffers
 from trainer.evaluation.job import EvaluationJob, parse_job
@@ -127,9 +127,9 @@ class Evaluator:
         if second.logit_path != first.logit_path:  # answers of the two could not be compared
             raise ChannelError(f"one instance answers by {first.logit_path}, the other not")
         began = time.monotonic()
-        exact = EXACT if self._job.device == "cpu" else EXACT_GPU
+        allowed = ON_CPU if self._job.device == "cpu" else ON_GPU
         scored = Scored(self._rows, nats, self._job.batch_rows)
-        self._audits += audit_candidate(first.logits, second.logits, scored, self._random, exact)
+        self._audits += audit_candidate(first.logits, second.logits, scored, self._random, allowed)
         self._audit_seconds = time.monotonic() - began
 
     def _score(self, server: CandidateServer) -> Iterator[npt.NDArray[np.float32]]:

@@ -27,7 +27,7 @@ from trainer.evaluation.auditing import (
     named_audits,
     screen_candidate,
 )
-from trainer.evaluation.audits import most_telling
+from trainer.evaluation.audits import ON_GPU, most_telling
 from trainer.evaluation.scoring import token_nats
 from trainer.experiment import Audit, Finding
 
@@ -155,6 +155,7 @@ def test_an_honest_model_answers_the_screen_only_and_its_cost_is_bounded() -> No
         assert all(audit.passed for audit in audits)
         assert [audit.name for audit in audits] == [
             "fresh",
+            "cut",
             "causality",
             "prefix",
             "fewer-rows",
@@ -190,6 +191,34 @@ def test_what_only_the_screen_catches_is_refused_with_its_finding() -> None:
     scored = score(make(ROWS), random)
     audits = audit_candidate(make(1), make(1), scored, random)
     assert most_telling(audits) is not None
+
+
+class Rounded:
+    """The logits of a model as bfloat16 arithmetic leaves them on a GPU: another shape, another rounding."""
+
+    def __init__(self, model: Model, seed: int) -> None:
+        self.model, self.random = model, np.random.default_rng(seed)
+
+    def __call__(self, tokens: Tokens) -> Floats:
+        answer = self.model(tokens)
+        scale = 0.001 if tokens.shape == (BATCH, LENGTH) else 0.015
+        return np.asarray(answer + self.random.normal(scale=scale, size=answer.shape), dtype=np.float32)
+
+
+def test_rounding_on_a_gpu_passes_and_a_leak_of_a_tenth_of_a_nat_does_not() -> None:
+    def slight_leak(tokens: Tokens) -> Floats:
+        return TABLE[tokens] + np.float32(0.12) * ONE_HOT[np.roll(tokens, -1, axis=1)]
+
+    refused = 0
+    for draw in range(DRAWS):
+        for model in (honest, slight_leak):
+            random = np.random.default_rng(draw)
+            first, second = Rounded(model, 2 * draw), Rounded(model, 2 * draw + 1)
+            scored = score(first, random)
+            failed = most_telling(audit_candidate(first, second, scored, random, ON_GPU))
+            refused += failed is not None
+            assert failed is None or model is slight_leak
+    assert refused == DRAWS
 
 
 def test_nan_in_an_audit_is_not_finite() -> None:

@@ -56,6 +56,6 @@ def test_the_sealed_score_is_the_plain_one(tmp_path: Path, capsys: pytest.Captur
     assert abs(line["minus_plain"]) < 1e-6
     assert not line["refused"]
     assert list(line["audits"]) == [
-        "finite", "shape", "fresh", "causality", "prefix", "fewer-rows", "fewer-again"
+        "finite", "shape", "fresh", "cut", "causality", "prefix", "fewer-rows", "fewer-again"
     ]  # fmt: skip
     assert line["logit_path"] == "host"

@@ -31,14 +31,17 @@ def test_scores_on_a_device_are_those_of_the_host(device: str) -> None:
     scores, host_scores = log_probabilities(there), log_probabilities(logits)
     assert np.abs(scores.cpu().numpy() - host_scores).max() < 4e-6
     moved = scores + torch.linspace(-1e-3, 2e-3, 50, device=device)
-    largest, mean = difference(scores, moved)
-    assert largest == pytest.approx(2e-3, rel=1e-2)
-    assert mean == pytest.approx(np.abs(np.linspace(-1e-3, 2e-3, 50)).mean(), rel=1e-2)
+    found = difference(scores, moved)
+    assert found.largest == pytest.approx(2e-3, rel=1e-2)
+    assert found.mean == pytest.approx(np.abs(np.linspace(-1e-3, 2e-3, 50)).mean(), rel=1e-2)
+    assert found.bias == pytest.approx(5e-4, rel=1e-2)
+    assert found.count == scores.numel()
     order, mask = np.array([2, 0, 1]), targets > 25
     for index in (order, mask):
         assert np.array_equal(select(there, index).cpu().numpy(), select(logits, index))
     moved[1, 2, 3] = torch.nan
-    assert all(value != value for value in difference(scores, moved))
+    found = difference(scores, moved)
+    assert all(value != value for value in (found.largest, found.mean, found.bias))
 
 
 def test_bfloat16_logits_are_scored_in_float32() -> None:

@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.evaluation.audits import (
-    EXACT,
-    OTHER_SHAPE,
+    ON_CPU,
     Ask,
     Tokens,
-    Tolerance,
+    Tolerances,
     audit_instance,
     choose_cuts,
     compare,
@@ -48,20 +47,20 @@ class Scored:
 
 
 def audit_candidate(
-    first: Ask, second: Ask, scored: Scored, random: np.random.Generator, exact: Tolerance = EXACT
+    first: Ask, second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
 ) -> list[Audit]:
     """All audits of a candidate whose first instance answered what was scored, batch after batch."""
     if min(scored.batch, len(scored.rows)) < FEW_ROWS:
-        return named_audits(first, second, scored, random, exact)
-    screen = screen_candidate(first, second, scored, random, exact)
+        return named_audits(first, second, scored, random, allowed)
+    screen = screen_candidate(first, second, scored, random, allowed)
     if all(audit.passed for audit in screen):
         return screen
-    named = named_audits(first, second, scored, random, exact)
+    named = named_audits(first, second, scored, random, allowed)
     return named if any(not audit.passed for audit in named) else [*screen, *named]
 
 
 def screen_candidate(
-    first: Ask, second: Ask, scored: Scored, random: np.random.Generator, exact: Tolerance = EXACT
+    first: Ask, second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
 ) -> list[Audit]:
     """The four questions. Their findings are the likeliest ones only."""
     start = _late_batch(scored, random)
@@ -70,7 +69,8 @@ def screen_candidate(
     count, length = nats.shape
     inputs = rows[:, :-1]
     others = _other_rows(scored, start, count, random)
-    kept = np.arange(length)[None, :] <= choose_cuts(inputs, others, 0, random)[:, None]
+    cuts = choose_cuts(inputs, others, 0, random)
+    kept = np.arange(length)[None, :] <= cuts[:, None]
     unchanged = random.permutation(count) < max(1, count // 4)
     kept[unchanged] = True
     order = everyone_moves(count, random)
@@ -79,24 +79,27 @@ def screen_candidate(
     found = np.empty_like(nats)
     found[order] = token_nats(second(asked), rows[order, 1:])
     audits = [
-        compare("fresh", Finding.STATEFUL, nats[unchanged], found[unchanged], exact),
-        compare("causality", Finding.NON_CAUSAL, *_kept(nats, found, kept, ~unchanged), exact),
+        compare("fresh", Finding.STATEFUL, nats[unchanged], found[unchanged], allowed.exact),
+        compare("cut", Finding.NON_CAUSAL, *_at_cuts(nats, found, cuts, ~unchanged), allowed.cut),
+        compare("causality", Finding.NON_CAUSAL, *_kept(nats, found, kept, ~unchanged), allowed.exact),
     ]
     few = random.permutation(count)[:FEW_ROWS]
     cut = int(random.integers(length // 4, max(length // 4 + 1, length * 3 // 4)))
     prefix = token_nats(second(inputs[few, :cut]), rows[few, 1 : cut + 1])
-    audits.append(compare("prefix", Finding.PREFIX_INCONSISTENT, nats[few, :cut], prefix, OTHER_SHAPE))
+    audits.append(
+        compare("prefix", Finding.PREFIX_INCONSISTENT, nats[few, :cut], prefix, allowed.other_shape)
+    )
     few = random.permutation(count)[:FEW_ROWS]
     alone = token_nats(second(inputs[few]), rows[few, 1:])
-    audits.append(compare("fewer-rows", Finding.ORDER_DEPENDENT, nats[few], alone, OTHER_SHAPE))
+    audits.append(compare("fewer-rows", Finding.ORDER_DEPENDENT, nats[few], alone, allowed.other_shape))
     early = random.permutation(min(scored.batch, len(scored.rows)))[:FEW_ROWS]
     again = token_nats(first(scored.rows[early, :-1]), scored.rows[early, 1:])
-    audits.append(compare("fewer-again", Finding.STATEFUL, scored.nats[early], again, OTHER_SHAPE))
+    audits.append(compare("fewer-again", Finding.STATEFUL, scored.nats[early], again, allowed.other_shape))
     return [_finite(audit) for audit in audits]
 
 
 def named_audits(
-    first: Ask, second: Ask, scored: Scored, random: np.random.Generator, exact: Tolerance = EXACT
+    first: Ask, second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
 ) -> list[Audit]:
     """One question for each property, so that what fails tells which is missing."""
     size, nats = scored.batch, scored.nats
@@ -107,16 +110,16 @@ def named_audits(
 
     start = _late_batch(scored, random)
     again = asked_again(second, start, size)
-    audits = [compare("fresh", Finding.STATEFUL, nats[start : start + size], again, exact)]
+    audits = [compare("fresh", Finding.STATEFUL, nats[start : start + size], again, allowed.exact)]
     count = min(AUDIT_ROWS, len(scored.rows))
     chosen = random.permutation(len(scored.rows))
     rest = chosen[count:] if len(chosen) > count else np.roll(chosen, 1)
     rows, others = scored.rows[chosen[:count], :-1], scored.rows[np.resize(rest, count), :-1]
-    audits += audit_instance(second, rows, others, random, exact)
+    audits += audit_instance(second, rows, others, random, allowed)
     repeated = asked_again(first, 0, size)
-    audits.append(compare("again", Finding.STATEFUL, nats[:size], repeated, exact))
+    audits.append(compare("again", Finding.STATEFUL, nats[:size], repeated, allowed.exact))
     few = asked_again(first, 0, count)
-    audits.append(compare("fewer-again", Finding.ORDER_DEPENDENT, nats[:count], few, OTHER_SHAPE))
+    audits.append(compare("fewer-again", Finding.ORDER_DEPENDENT, nats[:count], few, allowed.other_shape))
     return [_finite(audit) for audit in audits]
 
 
@@ -139,6 +142,13 @@ def _kept(
 ) -> tuple[Floats, Floats]:
     positions = kept & changed[:, None]
     return nats[positions], found[positions]
+
+
+def _at_cuts(
+    nats: Floats, found: Floats, cuts: npt.NDArray[np.int64], changed: npt.NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    rows = np.nonzero(changed)[0]
+    return nats[rows, cuts[rows]], found[rows, cuts[rows]]
 
 
 def _finite(audit: Audit) -> Audit:

@@ -23,10 +23,12 @@ def device_log_probabilities(logits: torch.Tensor) -> torch.Tensor:
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def device_difference(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
-    """Largest and mean absolute difference; NaN where either holds one."""
-    difference = (first - second).abs()
-    return float(difference.max()), float(difference.mean(dtype=torch.float64))
+def device_difference(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float, float, int]:
+    """Largest and mean absolute difference, mean of second - first, count; NaN where either holds one."""
+    moved = second - first
+    apart = moved.abs()
+    means = float(apart.mean(dtype=torch.float64)), float(moved.mean(dtype=torch.float64))
+    return float(apart.max()), *means, moved.numel()
 
 
 def device_select(values: torch.Tensor, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> torch.Tensor:

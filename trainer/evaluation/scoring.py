@@ -45,14 +45,27 @@ def log_probabilities(logits: Scores) -> Scores:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), dtype=np.float32)
 
 
-def difference(first: Scores, second: Scores) -> tuple[float, float]:
-    """Largest and mean absolute difference of two arrays of one shape; NaN where either holds one."""
+@dataclass(frozen=True)
+class Difference:
+    """Between two arrays of one shape: largest and mean absolute difference, the mean of second - first, and
+    how many numbers; NaN where either holds one."""
+
+    largest: float
+    mean: float
+    bias: float
+    count: int
+
+
+def difference(first: Scores, second: Scores) -> Difference:
+    """What lies between two arrays of one shape."""
     if not isinstance(first, np.ndarray):
         from trainer.evaluation.device_scoring import device_difference
 
-        return device_difference(first, second)
-    apart = np.abs(first - second)
-    return float(apart.max()), float(apart.mean(dtype=np.float64))
+        return Difference(*device_difference(first, second))
+    moved = second - first
+    apart = np.abs(moved)
+    means = float(apart.mean(dtype=np.float64)), float(moved.mean(dtype=np.float64))
+    return Difference(float(apart.max()), *means, moved.size)
 
 
 def select(values: Scores, index: Index) -> Scores:
