@@ -36,7 +36,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def subject(tmp_path: Path, data: Path) -> Subject:
     settings = TrainerSettings(
-        data=data, sandbox="container", threads=1, container_engine=ENGINE, memory_limit_gib=0.7
+        data=data,
+        sandbox="container",
+        threads=1,
+        container_engine=ENGINE,
+        memory_limit_gib=0.7,
+        setup_limit_seconds=400,
     )
     try:
         executor = await LocalExecutor.open(settings)
