@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.evaluation.device_buffer import find_gpu, plan_buffers
+from tests.trainer.harness.test_serve import write_candidate
+from trainer.evaluation.candidate_server import HOST, CandidateServer
+from trainer.evaluation.device_buffer import DeviceBuffer, find_gpu, plan_buffers
 from trainer.evaluation.job import EvaluationJob
 from trainer.evaluation.scoring import difference, log_probabilities, select, token_nats
 from trainer.harness.device_memory import DeviceMemoryError, create_shared_floats, device_count
@@ -48,6 +51,32 @@ def test_bfloat16_logits_are_scored_in_float32() -> None:
     logits = torch.randn(2, 5, 40, generator=torch.Generator().manual_seed(1)).bfloat16()
     targets = np.arange(10, dtype=np.int64).reshape(2, 5)
     assert np.abs(token_nats(logits, targets) - token_nats(logits.float().numpy(), targets)).max() < 2e-6
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_buffer_that_cannot_be_used_leaves_the_host_path(tmp_path: Path) -> None:
+    """A buffer of another kind: neither this process nor the candidate can open it."""
+
+    class NoBuffer(DeviceBuffer):
+        def __init__(self) -> None:
+            self.floats, self._device, self._view = 2 * 8 * 512, 0, None
+            self.descriptor = os.open(os.devnull, os.O_RDONLY)
+
+        def _all(self) -> torch.Tensor:
+            return torch.zeros(1, device="cuda")
+
+    table = write_candidate(tmp_path)
+    job = EvaluationJob(
+        str(tmp_path / "train.py"), str(tmp_path / "out"), "", str(tmp_path / "work"), batch_rows=2, threads=1
+    )
+    buffer = NoBuffer()
+    with CandidateServer(job, "first", 8, 512, buffer) as server:
+        assert buffer.descriptor == -1
+        assert server.wait_ready() == 512
+        assert server.logit_path == HOST
+        assert server.path_reason
+        tokens = np.arange(16, dtype=np.int64).reshape(2, 8)
+        assert np.array_equal(server.logits(tokens), table[tokens])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

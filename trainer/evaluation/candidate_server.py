@@ -17,7 +17,13 @@ import numpy.typing as npt
 from trainer.evaluation.device_buffer import DeviceBuffer
 from trainer.evaluation.job import EvaluationJob
 from trainer.evaluation.scoring import Scores
-from trainer.harness.logit_channel import CandidateFailedError, LogitClient, logits_offset, memory_bytes
+from trainer.harness.logit_channel import (
+    HELLO,
+    CandidateFailedError,
+    LogitClient,
+    logits_offset,
+    memory_bytes,
+)
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.launch import has_supervisor, supervisor_command, supervisor_environment
 from trainer.sandbox.plan import Limits, Plan
@@ -83,19 +89,12 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             self._memory.close()
             os.close(self._memory_fd)
 
-    def stay_on_host(self, reason: str) -> None:
-        """Gives the buffer up; before wait_ready()."""
-        self._buffer, self.path_reason = None, reason.splitlines()[0][:200] if reason else "unknown"
-
     def wait_ready(self) -> int:
         """The vocabulary size that the candidate states. Raises ChannelError or CandidateFailedError."""
         vocabulary = self._answering().wait_ready()
         if self._buffer is not None:
-            try:
-                self._answering().open_device()
-                self.logit_path = CUDA_IPC
-            except CandidateFailedError as error:
-                self.path_reason = error.message
+            self.path_reason = self._open_device(self._buffer)
+            self.logit_path = HOST if self.path_reason else CUDA_IPC
         return vocabulary
 
     def logits(self, tokens: npt.NDArray[np.int64]) -> Scores:
@@ -112,6 +111,18 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
         out = np.empty((*tokens.shape, self._vocabulary), dtype=np.float32)
         self._answering().logits(tokens.astype(np.int32), out)
         return out
+
+    def _open_device(self, buffer: DeviceBuffer) -> str:
+        """Why the candidate's answers cannot stay on the device; empty if they can."""
+        try:
+            buffer.clear(1)
+            self._answering().open_device()
+            arrived = float(buffer.read((1,))[0]) == HELLO
+        except CandidateFailedError as error:
+            return error.message
+        except (RuntimeError, AssertionError) as error:  # torch's, without CUDA an assertion
+            return str(error)[:200] or type(error).__name__
+        return "" if arrived else "what the candidate writes does not arrive"
 
     def cpu_seconds(self) -> float:
         """CPU time that the instance has used; 0 where that cannot be told."""

@@ -8,7 +8,8 @@ many bytes of JSON {"reason", "message"}. The first reply, before any request, i
 uint32 vocabulary size) or FAILED. A request with the flag END, or a closed pipe, ends the candidate.
 
 Where both sit on one GPU, logits need not cross the host: a request with the flag OPEN asks the candidate to
-open the device memory that it was started with (OK, or FAILED with the reason, after which it goes on).
+open the device memory that it was started with (OK once HELLO stands at its beginning, or FAILED with the
+reason, after which it goes on).
 Requests with the flag DEVICE bring their tokens on the pipe; after OK the logits stand in that memory.
 
 The candidate can write the shared memory at any time: a reader copies logits before it uses them.
@@ -36,6 +37,7 @@ DEVICE: Final = 4
 READY, OK, FAILED = b"R", b"K", b"F"
 LONGEST_MESSAGE: Final = 65_536
 PAGE: Final = 4096
+HELLO: Final = 42.0
 
 
 class ChannelError(Exception):

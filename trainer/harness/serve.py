@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from trainer.harness.failures import ContractError, classify_failure
 from trainer.harness.launch import prepare_threads
-from trainer.harness.logit_channel import LogitServer
+from trainer.harness.logit_channel import HELLO, LogitServer
 
 if TYPE_CHECKING:
     import torch
@@ -86,14 +86,14 @@ def choose_attention(model: "torch.nn.Module", name: str, compiled: bool) -> Non
 
     auto is varlen for an uncompiled model, where it works: it has nothing to compile. Else the model's own.
     """
-    from trainer.harness.attention_varlen import varlen_works
+    from trainer.harness.attention_varlen import varlen_runs
 
     changed: Any = model
     if getattr(model, "attention_backend", None) != "":
         return
     if name != "auto":
         changed.attention_backend = name
-    elif not compiled and varlen_works():
+    elif not compiled and varlen_runs():
         changed.attention_backend = "varlen"
 
 
@@ -131,13 +131,15 @@ class DeviceLogits:
         self._memory: torch.Tensor | None = None
 
     def open(self) -> None:
-        """Maps the memory. Raises DeviceMemoryError."""
+        """Maps the memory and leaves HELLO at its beginning. Raises DeviceMemoryError."""
         import torch
 
         from trainer.harness.device_memory import open_shared_floats
 
         shared = open_shared_floats(self._descriptor, self._floats, self._device.index or 0)
         self._memory = torch.as_tensor(shared, device=self._device)
+        self._memory[:1].fill_(HELLO)
+        torch.cuda.synchronize(self._device)
 
     def answer(self, tokens: npt.NDArray[np.int32]) -> None:
         """Float32 logits [B, T, V] from the beginning of the memory on, all of it written on return."""
