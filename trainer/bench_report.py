@@ -20,7 +20,7 @@ def summarize(records: list[dict[str, Any]], labels: list[str]) -> dict[str, Any
     for label in labels:
         runs = by_arm[label]
         entry: dict[str, Any] = {"arm": label, "runs": len(runs)}
-        for measure in (*MEASURES, "mfu", "dead_seconds", "num_steps", "final_loss"):
+        for measure in (*MEASURES, "mfu", "dead_seconds", "setup_seconds", "num_steps", "final_loss"):
             values = [float(r[measure]) for r in runs.values() if r.get(measure) is not None]
             entry[measure] = math.fsum(values) / len(values) if values else None
         seeds = sorted(set(runs) & set(reference))

@@ -15,6 +15,8 @@ class Preset:
 
     hyperparameters are written into the block of train.py; budget_amount is in seconds, tokens or
     floating-point operations as budget_kind says; validation_tokens are scored after training.
+    packing crop is the ancestors': what does not fit a row is dropped, which is most of a source whose
+    documents are longer than a row; split keeps it in further rows.
     max_bytes bounds the text of the `python` source (0: all of it).
     """
 
@@ -110,9 +112,21 @@ _ALL = (
     _gpu("seed-h100", FORK),
     _gpu("seed-h100-fast", FORK | FAST | {"WEBER_MODE": "off"}),
     _gpu("upstream-h100", UPSTREAM),
-    _gpu("h100", _changed(OURS, DEPTH=8, ASPECT_RATIO=80, DEVICE_BATCH_SIZE=64, TOTAL_BATCH_SIZE=2**17)),
-    _gpu("24gb", _changed(OURS, DEPTH=8, ASPECT_RATIO=64, DEVICE_BATCH_SIZE=32, TOTAL_BATCH_SIZE=2**16)),
-    _gpu("12gb", _changed(OURS, DEPTH=6, ASPECT_RATIO=64, DEVICE_BATCH_SIZE=16, TOTAL_BATCH_SIZE=2**15)),
+    _gpu(
+        "h100",
+        _changed(OURS, DEPTH=8, ASPECT_RATIO=80, DEVICE_BATCH_SIZE=32, TOTAL_BATCH_SIZE=2**16),
+        packing="split",
+    ),
+    _gpu(
+        "24gb",
+        _changed(OURS, DEPTH=8, ASPECT_RATIO=64, DEVICE_BATCH_SIZE=32, TOTAL_BATCH_SIZE=2**16),
+        packing="split",
+    ),
+    _gpu(
+        "12gb",
+        _changed(OURS, DEPTH=6, ASPECT_RATIO=64, DEVICE_BATCH_SIZE=16, TOTAL_BATCH_SIZE=2**15),
+        packing="split",
+    ),
 )
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _ALL})
 

@@ -698,9 +698,10 @@ def warm_up(model: GPT, optimizer: MuonAdamW, device: Device) -> None:
     kept = {name: value.clone() for name, value in model.state_dict().items()}
     shape = (DEVICE_BATCH_SIZE, model.config["context_length"])
     tokens = torch.zeros(shape, dtype=torch.int64, device=device.torch_device)
+    targets = tokens.clone()  # of its own: for one tensor given twice another graph would be compiled
     for step in range(WEBER_FIRST_STEP if WEBER_MODE != "off" else 2):
         set_schedule(optimizer, step, 0.0)
-        model.loss(tokens, tokens).backward()
+        model.loss(tokens, targets).backward()
         optimizer.step()
         optimizer.zero_grad()
     model.load_state_dict(kept)
@@ -743,6 +744,7 @@ def train(run: RunSpec) -> dict[str, Any]:
     )
     losses = LossReader(events)
     printed = time.monotonic()
+    setup_seconds = printed - began
     clock.start()
     events.emit("start", step_tokens=TOTAL_BATCH_SIZE)
     try:
@@ -776,6 +778,7 @@ def train(run: RunSpec) -> dict[str, Any]:
     figures = {
         "initial_loss": losses.first,
         "final_loss": final_loss,
+        "setup_seconds": setup_seconds,
         "training_seconds": clock.seconds,
         "total_seconds": time.monotonic() - began,
         "peak_memory_bytes": peak_memory_bytes(device),

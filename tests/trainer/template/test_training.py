@@ -14,7 +14,10 @@ import torch
 from tests.trainer.template.tiny import load_tiny, run_tiny, tiny_text
 from trainer.data.dataset import Dataset
 from trainer.evaluation_plain import evaluate_plain
+from trainer.harness.device import open_device
 from trainer.harness.failures import ContractError, NotFiniteError
+from trainer.harness.loader import TokenLoader, open_train_rows
+from trainer.harness.process_group import ProcessGroup
 from trainer.harness.run_spec import Budget, RunSpec
 
 
@@ -44,6 +47,34 @@ def test_accumulation_does_not_change_the_result(tmp_path: Path, dataset: Datase
     parts, _ = run_tiny(tmp_path / "b", dataset, DEVICE_BATCH_SIZE=2)
     assert parts["initial_loss"] == pytest.approx(whole["initial_loss"], abs=1e-5)
     assert parts["final_loss"] == pytest.approx(whole["final_loss"], abs=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"FUSED_LOSS": False, "WEBER_MODE": "raw", "MERGE_QKV": False}])
+def test_nothing_is_compiled_within_the_budget(
+    tmp_path: Path, dataset: Dataset, changes: dict[str, object]
+) -> None:
+    """The warm-up meets every graph that training needs: compiling one later would cost budget."""
+    module = load_tiny(tmp_path, DEVICE_BATCH_SIZE=8, **changes)
+    rows, device = open_train_rows(dataset.train_folder), open_device("cpu")
+    model = module.build_model(module.model_config(rows.vocab_size, rows.context_length, rows.bos))
+    model.initialize(1)
+    optimizer = module.build_optimizer(model, ProcessGroup())
+    for owner, name in (
+        (model, "body"),
+        (model, "plain_loss"),
+        (optimizer, "adamw_update"),
+        (optimizer, "muon_update"),
+    ):
+        setattr(owner, name, torch.compile(getattr(owner, name), backend="eager", dynamic=False))
+    module.warm_up(model, optimizer, device)
+    loader = TokenLoader(rows, 8, 1, device.torch_device)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for step in range(module.WEBER_FIRST_STEP + 2):
+            module.set_schedule(optimizer, step, step / 20)
+            model.loss(*loader.next()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    loader.close()
 
 
 def test_a_diverging_run_is_stopped_by_name(tmp_path: Path, dataset: Dataset) -> None:
