@@ -85,7 +85,9 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
             embedder,
             engine_settings(settings),
             feed=feed,
-            index_file=IndexFile.of(settings.backend, settings.index_snapshot),
+            index_file=IndexFile.of(
+                settings.backend, settings.index_snapshot, writable=not settings.read_only
+            ),
         )
         self.engine.store.on_first_memory = sentinel.note
         registry = CollectorRegistry()

@@ -16,14 +16,20 @@ class IndexFile:
     """`path` None: no snapshot is kept (a server's store without --index-snapshot)."""
 
     path: Path | None = None
+    writable: bool = True
 
     @staticmethod
-    def of(url: str, chosen: Path | None) -> IndexFile:
+    def of(url: str, chosen: Path | None, *, writable: bool = True) -> IndexFile:
         """The chosen file, else one beside a SQLite file."""
         if chosen is None and url.startswith("sqlite:///"):
             database = Path(url.removeprefix("sqlite:///"))
             chosen = database.with_name(database.name + ".index")
-        return IndexFile(chosen)
+        return IndexFile(chosen, writable)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether `write` would write."""
+        return self.path is not None and self.writable
 
     def read(self) -> bytes | None:
         """What was written last, or None."""
@@ -36,7 +42,7 @@ class IndexFile:
 
     def write(self, data: bytes) -> None:
         """Replaces the file whole. Never fails: a start without it only takes longer."""
-        if self.path is None:
+        if self.path is None or not self.writable:
             return
         partial = self.path.with_name(self.path.name + ".partial")
         try:

@@ -66,7 +66,7 @@ class Store:
                     self.warnings["dimension"] = f"memory {memory.memory_id}: {error}; its vector is not used"
             last = page[-1].memory_id
             await asyncio.sleep(0)
-        if self.mirror.finish_loading() >= WORTH_WRITING and index_file.path is not None:
+        if self.mirror.finish_loading() >= WORTH_WRITING and index_file.wanted:
             index_file.write(self.mirror.snapshot_of_terms())
         pair = (-1, -1)
         while edges := await self.backend.scan_edges(pair, PAGE):

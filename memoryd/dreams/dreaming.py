@@ -175,7 +175,8 @@ class Dreaming:
     async def _echoes(self) -> dict[int, str | None]:
         """What is left of the memories that this dream may prune."""
         mirror = self._store.mirror
-        ids = fading((memory.memory_id, memory.record) for memory in mirror.snapshot())
+        memories = mirror.snapshot()
+        ids = await asyncio.to_thread(fading, ((memory.memory_id, memory.record) for memory in memories))
         found = [memory for memory_id in ids if (memory := mirror.get(memory_id)) is not None]
         return await find_echoes(self._embedder, found)
 

@@ -154,6 +154,9 @@ async def test_a_large_store_keeps_its_terms_beside_it(tmp_path: Path) -> None:
     assert contents(first.store.mirror) == contents(second.store.mirror)
     assert (tmp_path / "memory.db.index").stat().st_mtime_ns == written  # nothing new was worth writing
     assert [path.name for path in tmp_path.glob("*.partial")] == []
+    (tmp_path / "memory.db.index").unlink()
+    await open_engine(backend, NoEmbedder(), index_file=IndexFile.of(url, None, writable=False))
+    assert not (tmp_path / "memory.db.index").exists()
     await backend.close()
 
 
