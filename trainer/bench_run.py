@@ -11,8 +11,8 @@ from trainer.harness.launch import run_candidate
 from trainer.harness.run_spec import parse_run_spec
 
 NAMES = (
-    "initial_loss", "final_loss", "setup_seconds", "training_seconds", "peak_memory_bytes", "mfu", "tokens", "num_steps",
-    "num_params", "device", "attention", "epoch",
+    "initial_loss", "final_loss", "setup_seconds", "training_seconds", "peak_memory_bytes", "mfu",
+    "tokens", "num_steps", "num_params", "device", "attention", "epoch",
 )  # fmt: skip
 
 
