@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from memoryd.dreams.dream import DreamInput, explorers, plan_dream, select
 from memoryd.dreams.dynamics import FORGIVE_BELOW, recalled, ticked
 from memoryd.dreams.plan import DreamPlan, RecordChange
+from memoryd.dreams.pruning import FADED_BELOW
 from memoryd.dreams.skg import Skg
 from memoryd.graph import Graph
 from memoryd.memory import Edge, EdgeKind, Record, State
@@ -33,6 +34,7 @@ def dream(
     intensity: float = 1.0,
     seed: bytes = b"",
     now: int = NOW,
+    echoes: Mapping[int, str | None] | None = None,
 ) -> DreamPlan:
     return plan_dream(
         DreamInput(
@@ -46,6 +48,7 @@ def dream(
             seed,
             "test",
             now,
+            echoes=echoes or {},
         )
     )
 
@@ -174,7 +177,7 @@ records_strategy = st.dictionaries(
     st.integers(0, 30),
     st.builds(
         record,
-        fidelity=st.floats(0.0, 1.0),
+        fidelity=st.floats(0.0, 1.0) | st.just(1e-8),
         decay_alpha=st.floats(0.001, 0.02),
         state=st.sampled_from(State),
         keystone=st.booleans(),
@@ -194,8 +197,9 @@ def test_no_dream_breaks_the_laws_of_the_lifecycle(
     similar = {
         first: tuple(other for other in ids if other > first and data.draw(st.booleans())) for first in ids
     }
-    plan = dream(records, similar=similar, intensity=intensity, seed=seed)
-    again = dream(records, similar=similar, intensity=intensity, seed=seed)
+    echoes = dict.fromkeys(ids, "echo")
+    plan = dream(records, similar=similar, intensity=intensity, seed=seed, echoes=echoes)
+    again = dream(records, similar=similar, intensity=intensity, seed=seed, echoes=echoes)
     assert plan == again
     order = list(State)
     for memory_id, new in after(plan, records).items():
@@ -204,6 +208,11 @@ def test_no_dream_breaks_the_laws_of_the_lifecycle(
         assert 0.001 <= new.decay_alpha <= 0.02
         assert order.index(new.state) >= order.index(old.state)
         assert new.keystone or not old.keystone
+        newly_pruned = new.state is State.PRUNED and old.state is not State.PRUNED
+        assert newly_pruned == (memory_id in plan.report.pruned_ids)
+        if newly_pruned:
+            assert new.fidelity < FADED_BELOW
+            assert not new.keystone
         if old.keystone:
             assert (new.fidelity, new.state) == (old.fidelity, old.state)
     assert len(set(plan.report.consolidated_ids)) == len(plan.report.consolidated_ids)

@@ -15,6 +15,7 @@ from memoryd.memory import Batch, Memory, Record, Row, pack_vector
 from memoryd.mirror import Mirror
 from memoryd.retrieval.snapshot import freeze
 from memoryd.sqlite.backend import open_sqlite
+from tests.memoryd.running import running
 
 WORDS = ("warmdown", "depth 8", "lr 0.04", "MATRIX_LR", "window", "softcap", "d12", "momentum", "4f2a91c")
 QUESTIONS = ("depth 8 window", "what came after run 7", "matrix lr", "run 11", "softcap 30 to 15")
@@ -167,3 +168,19 @@ def test_a_place_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
     assert index_file.read() is None
     assert IndexFile.of("postgresql://h/d", None).read() is None
     assert IndexFile.of("postgresql://h/d", tmp_path / "i").path == tmp_path / "i"
+
+
+async def test_a_daemon_finds_the_same_with_its_snapshot_as_without(tmp_path: Path) -> None:
+    backend = await open_sqlite(f"sqlite:///{tmp_path / 'memory.db'}")
+    await backend.apply(Batch(puts=tuple(memories(WORTH_WRITING + 1))))
+    await backend.close()
+    chosen = tmp_path / "elsewhere" / "terms"
+    answers = []
+    for _ in range(2):
+        async with running(tmp_path, f"--index-snapshot={chosen}") as daemon:
+            found = await daemon.data("POST", "/search", {"query": "softcap momentum", "k": 50})
+            recalled = await daemon.rpc.recall("run 77", limit=1)
+            answers.append((found, recalled[0].memory.text))
+    assert answers[0] == answers[1]
+    assert chosen.is_file()
+    assert not (tmp_path / "memory.db.index").exists()
