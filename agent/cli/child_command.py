@@ -8,6 +8,7 @@ import sys
 
 import psutil
 
+from agent.cli.ending import end_process
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import catch_interrupts
 from agent.launch.environment import child_environment
@@ -43,14 +44,10 @@ async def _run(module: str, arguments: list[str]) -> int:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
+    family: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):
         family = psutil.Process(process.pid).children(recursive=True)
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), GRACE_SECONDS)
-        for child in family:
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
+    await end_process(process, GRACE_SECONDS)
+    for child in family:
+        with contextlib.suppress(psutil.Error):
+            child.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shlex
 import sys
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.console import print_note
+from agent.cli.ending import end_process
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import Interrupted, catch_interrupts, unless_interrupted
 from agent.launch.environment import child_environment
@@ -76,7 +76,7 @@ async def _serve(follow: list[str], shared_agent: str, *, with_session: bool, en
             stop.cancel()
             return ExitCode.OK if asked.is_set() else ExitCode.FAILED
         finally:
-            await _end(agentd)
+            await end_process(agentd, GRACE_SECONDS)
 
 
 async def _start(module: str, arguments: list[str]) -> asyncio.subprocess.Process:
@@ -101,16 +101,4 @@ async def _finish(process: asyncio.subprocess.Process, asked: asyncio.Event) -> 
     try:
         return await unless_interrupted(process.wait(), asked)
     except Interrupted:
-        await _end(process)
-        return await process.wait()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), GRACE_SECONDS)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        return await end_process(process, GRACE_SECONDS)

@@ -9,15 +9,7 @@ from typing import Any
 import anthropic
 
 from agent.provider import Conversation, Message, Provider, Role, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.faults import (
-    cut_off,
-    deadline,
-    fault,
-    not_understood,
-    timed_out,
-    transport_fault,
-    unreachable,
-)
+from agent.providers.faults import answering, cut_off, fault, not_understood, timed_out, unreachable
 from agent.providers.tool_calls import keep_opaque, read_call, read_opaque
 
 NAME = "anthropic"
@@ -62,7 +54,7 @@ class AnthropicProvider:
                 {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
                 for tool in tools
             ]
-        async with deadline(NAME, self._request_seconds):
+        async with answering(NAME, self._request_seconds, self._idle_seconds, self._key):
             try:
                 stream = await self._client.messages.create(**request, stream=True)
                 async with stream:
@@ -81,13 +73,8 @@ class AnthropicProvider:
                     headers=error.response.headers,
                     secret=self._key,
                 ) from error
-            except (anthropic.AnthropicError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except anthropic.AnthropicError as error:
                 raise not_understood(NAME, error) from error
-            except Exception as error:
-                known = transport_fault(NAME, error, self._idle_seconds, self._key)
-                if known is None:
-                    raise
-                raise known from error
 
     async def close(self) -> None:
         await self._client.close()

@@ -142,10 +142,23 @@ def timed_out(provider: str, seconds: float) -> DeadlineExceededError:
 
 
 @asynccontextmanager
-async def deadline(provider: str, seconds: float) -> AsyncIterator[None]:
-    """Bounds everything inside; raises DeadlineExceededError (PROVIDER_TIMEOUT)."""
+async def answering(
+    provider: str, request_seconds: float, idle_seconds: float, secret: str
+) -> AsyncIterator[None]:
+    """Around one call of an SDK: bounded, and with our errors for what is none of the SDK's own.
+
+    Those the caller turns into ours inside. Raises DeadlineExceededError and UnavailableError.
+    """
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        async with asyncio.timeout(request_seconds):
+            try:
+                yield
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise not_understood(provider, error) from error
+            except Exception as error:
+                known = transport_fault(provider, error, idle_seconds, secret)
+                if known is None:
+                    raise
+                raise known from error
     except TimeoutError as error:
-        raise timed_out(provider, seconds) from error
+        raise timed_out(provider, request_seconds) from error

@@ -9,7 +9,7 @@ from google import genai
 from google.genai import errors, types
 
 from agent.provider import Conversation, Message, Provider, Role, ToolCall, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.faults import cut_off, deadline, fault, not_understood, timed_out, transport_fault
+from agent.providers.faults import answering, cut_off, fault, timed_out
 from agent.providers.tool_calls import keep_opaque, read_opaque
 
 NAME = "gemini"
@@ -46,7 +46,7 @@ class GeminiProvider:
             tools=[write_tools(tools)] if tools else None,
         )
         contents: Any = [write_message(message) for message in conversation.messages]
-        async with deadline(NAME, self._request_seconds):
+        async with answering(NAME, self._request_seconds, self._idle_seconds, self._key):
             try:
                 stream = await self._client.aio.models.generate_content_stream(
                     model=self.model, contents=contents, config=config
@@ -56,13 +56,6 @@ class GeminiProvider:
                 raise self._fault(error) from error
             except TimeoutError as error:
                 raise timed_out(NAME, self._idle_seconds) from error
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise not_understood(NAME, error) from error
-            except Exception as error:
-                known = transport_fault(NAME, error, self._idle_seconds, self._key)
-                if known is None:
-                    raise
-                raise known from error
 
     async def close(self) -> None:
         await self._client.aio.aclose()

@@ -10,15 +10,7 @@ from typing import Any
 import openai
 
 from agent.provider import Conversation, Message, Provider, Role, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.faults import (
-    cut_off,
-    deadline,
-    fault,
-    not_understood,
-    timed_out,
-    transport_fault,
-    unreachable,
-)
+from agent.providers.faults import answering, cut_off, fault, not_understood, timed_out, unreachable
 from agent.providers.tool_calls import read_call
 
 NAME = "openai"
@@ -73,7 +65,7 @@ class OpenAIProvider:
                 }
                 for tool in tools
             ]
-        async with deadline(NAME, self._request_seconds):
+        async with answering(NAME, self._request_seconds, self._idle_seconds, self._key):
             try:
                 stream = await self._client.chat.completions.create(**request, stream=True)
                 async with stream:
@@ -94,13 +86,8 @@ class OpenAIProvider:
             except openai.APIError as error:  # an error event inside the stream
                 code = str(error.code or error.type or "")
                 raise fault(NAME, 0, message_of(error), code=code, secret=self._key) from error
-            except (openai.OpenAIError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except openai.OpenAIError as error:
                 raise not_understood(NAME, error) from error
-            except Exception as error:
-                known = transport_fault(NAME, error, self._idle_seconds, self._key)
-                if known is None:
-                    raise
-                raise known from error
 
     async def close(self) -> None:
         await self._client.close()
