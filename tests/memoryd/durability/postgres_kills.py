@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,15 @@ class KilledServer:
         await asyncio.to_thread(psutil.wait_procs, processes, 20)
 
     async def start_again(self) -> None:
-        await asyncio.to_thread(self._handle.ensure_postgres_running)
+        """Waits for the recovery; the package gives up after 10 s, which a busy machine may exceed."""
+        for attempt in range(9):
+            try:
+                await asyncio.to_thread(self._handle.ensure_postgres_running)
+                return
+            except (subprocess.SubprocessError, AssertionError):
+                if attempt == 8:
+                    raise
+                await asyncio.sleep(1)
 
     async def stop(self) -> None:
         await asyncio.to_thread(stop_server, self._handle)
