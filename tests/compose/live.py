@@ -68,6 +68,11 @@ def session(stack: Stack, proposals: int) -> dict[str, object]:
     return summary
 
 
+def one_more(stack: Stack) -> dict[str, object]:
+    """Goes on with the session for one proposal."""
+    return session(stack, len(history(stack)) - 1)
+
+
 def history(stack: Stack) -> list[str]:
     text = stack.compose("exec", "-T", "agent", "cat", "/lab/quick/results.tsv")
     return text.strip().splitlines()
@@ -177,7 +182,9 @@ def restart(stack: Stack, service: str) -> str:
 
 def restarts_meanwhile(stack: Stack) -> str:
     waiting = ["trainer", "memoryd", "entropyd"]
-    with stack.following(*agent_run("quick", "--preset", "tiny", "--max-experiments", "2")) as lines:
+    proposals = len(history(stack)) - 1
+    limit = ("--preset", "tiny", "--max-experiments", str(proposals))
+    with stack.following(*agent_run("quick", *limit)) as lines:
         for line in lines:
             training = json.loads(line)["type"] == "progress"
             if training and waiting:
@@ -186,22 +193,23 @@ def restarts_meanwhile(stack: Stack) -> str:
                 stack.wait_healthy(name)
     assert not waiting, f"the session ended before {waiting} were restarted"
     rows = history(stack)
-    assert len(rows) == 4, rows
+    assert len(rows) == proposals + 2, rows
     assert not [row for row in rows if "\tcrash\t" in row], rows
     return f"{len(rows) - 1} rows"
 
 
 def agentd_restarts(stack: Stack) -> str:
-    options = ("--preset", "tiny", "--max-experiments", "3")
+    proposals = len(history(stack)) - 1
+    limit = ("--preset", "tiny", "--max-experiments", str(proposals))
     restarted = False
-    with stack.following(*agent_run("quick", *options)) as lines:
+    with stack.following(*agent_run("quick", *limit)) as lines:
         for line in lines:
             if not restarted and json.loads(line)["type"] == "progress":
                 restarted = True
                 stack.compose("restart", "agent", timeout=120)
                 stack.wait_healthy("agent")
     assert restarted, "the session ended before agentd was restarted"
-    session(stack, 3)
+    session(stack, proposals)
     rows = history(stack)
     assert len({row.split("\t")[4] for row in rows}) == len(rows), rows
     return f"{len(rows) - 1} rows, none twice"
@@ -209,7 +217,7 @@ def agentd_restarts(stack: Stack) -> str:
 
 def no_entropy(stack: Stack) -> str:
     stack.compose("kill", "entropyd")
-    summary = session(stack, 4)
+    summary = one_more(stack)
     stack.compose("up", "-d", "--no-build", "entropyd")
     stack.wait_healthy("entropyd")
     session_fields = summary["session"]
@@ -246,7 +254,7 @@ def on_postgres(stack: Stack, base_image: str) -> str:
     stack.compose("up", "-d", "--no-build", "memoryd")
     stack.wait_healthy("memoryd")
     before = memories(stack)
-    session(stack, 5)
+    one_more(stack)
     after = memories(stack)
     assert after > before, (before, after)
     stack.compose("--profile", "postgres", "restart", "postgres", timeout=120)
