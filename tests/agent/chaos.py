@@ -7,6 +7,7 @@ import contextlib
 import json
 import random
 import subprocess
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,6 +68,7 @@ class Chaos:
         self.children: dict[str, Child] = {}
         self._first_round = asyncio.Event()
         self._enough = asyncio.Event()
+        self._slowness = 1.0
 
     async def start(self) -> None:
         folder = self.folder
@@ -129,7 +131,8 @@ class Chaos:
             self.random.shuffle(names)
             for name in names:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._enough.wait(), self.random.uniform(*between))
+                    life = self.random.uniform(*between) * self._slowness
+                    await asyncio.wait_for(self._enough.wait(), life)
                     return
                 self.kills[name] = self.kills.get(name, 0) + 1
                 await self.children[name].kill()
@@ -139,13 +142,18 @@ class Chaos:
             names = ["agent", "agent", "trainer", "trainer", "memory", "entropy"]
 
     async def _revive(self, child: Child) -> None:
-        """Starts it at its old address, which a stranger's connection may hold for a moment."""
+        """Starts it at its old address, which a stranger's connection may hold for a moment.
+
+        On a machine where that takes long all lives are longer: else nothing would ever get done in them.
+        """
+        begun = time.monotonic()
         for _ in range(4):
             try:
                 await child.start()
             except AssertionError:
                 await asyncio.sleep(1.0)
             else:
+                self._slowness = max(1.0, time.monotonic() - begun)
                 return
         await child.start()
 
