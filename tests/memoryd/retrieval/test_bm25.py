@@ -106,3 +106,12 @@ def test_compaction_keeps_every_answer() -> None:
 def test_an_extreme_score_neither_overflows_nor_leaves_the_unit_interval() -> None:
     for score in (-1e6, 0.0, 1e6):
         assert 0.0 <= probability(Bm25Hit(1, score, 10**9, 1e9), Calibration(10.0, 0.0)) <= 1.0
+
+
+def test_a_weight_is_a_word_said_as_often() -> None:
+    index = Bm25Index()
+    for memory_id, text in enumerate(("weber force", "weber law", "quantum wave"), start=1):
+        index.add(memory_id, tokenize(text))
+    twice = {hit.memory_id: hit.score for hit in index.search(tokenize("weber weber force"))}
+    ids, scores = index.scores({"weber": 2.0, "forc": 1.0})
+    assert dict(zip(ids.tolist(), scores.tolist(), strict=True)) == twice

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memoryd.memory import Memory, Record, Row, pack_vector
-from memoryd.retrieval.index import RetrievalIndex
+from memoryd.retrieval.index import RetrievalIndex, Weights
 
 
 def memory(memory_id: int, text: str, vector: tuple[float, ...] = (), created: int = 0) -> Memory:
@@ -46,6 +46,47 @@ def test_scores_stay_in_the_unit_interval_and_arms_tell_their_ranks() -> None:
 def test_of_two_equal_answers_the_newer_comes_first() -> None:
     index = index_of(memory(1, "depth helped", created=1), memory(2, "depth helped", created=99))
     assert [hit.memory_id for hit in index.rank("depth", None, 2)] == [2, 1]
+
+
+def test_two_spellings_of_one_knob_are_equal_and_the_newer_comes_first() -> None:
+    index = index_of(
+        memory(1, "Verdict: raising qk norm gain helps at depth 8.", created=1),
+        memory(2, "Verdict: raising QK_NORM does not help at depth 8 (measured again).", created=99),
+        memory(3, "Verdict: raising the batch size helps at depth 8.", created=100),
+    )
+    assert [hit.memory_id for hit in index.rank("does raising qk norm gain help at depth 8?", None, 3)][
+        :2
+    ] == [
+        2,
+        1,
+    ]
+
+
+def test_what_describes_a_knob_outweighs_the_words_of_others() -> None:
+    index = index_of(
+        memory(1, "Muon momentum 0.9 -> 0.95 at depth 8"),
+        memory(2, "NS_STEPS 5 -> 6 at depth 8: more steps of Muon"),
+        memory(3, "MATRIX_LR 0.04 -> 0.05 at depth 8"),
+        memory(4, "DEVICE_BATCH_SIZE 64 -> 128: a larger size at depth 8"),
+    )
+    assert index.rank("Muon step size at depth 8", None, 1)[0].memory_id == 3
+
+
+def test_a_repeat_is_where_the_change_leads_not_where_it_starts() -> None:
+    index = index_of(
+        memory(1, "raised DROPOUT from 0.1 to 0.2 at depth 8"),
+        memory(2, "raised DROPOUT from 0.05 to 0.1 at depth 8: worse, discarded"),
+    )
+    assert index.rank("proposal: raise dropout to 0.1 for the depth 8 model", None, 1)[0].memory_id == 2
+
+
+def test_meaning_counts_for_every_candidate_of_the_words() -> None:
+    near = [memory(n, "other", (1.0, 0.001 * n)) for n in range(1, 251)]
+    far = [memory(n, "other", (-1.0, 0.001 * n)) for n in range(301, 551)]
+    index = index_of(*near, *far, memory(900, "muon", (0.8, 0.6)), memory(901, "muon", (-0.8, 0.6)))
+    hits = index.rank("muon unheard", [1, 0], 200, weights=Weights(newest_first=False))
+    scores = {hit.memory_id: hit.score for hit in hits}
+    assert scores[900] > scores[901], "neither is among the nearest 200, but one is nearer"
 
 
 def test_a_filter_does_not_shorten_the_answer() -> None:
