@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -31,14 +30,6 @@ raise SystemExit(7)
 """
 ENDLESS = "import time\nprint('ready', flush=True)\ntime.sleep(3600)\n"
 TIER = choose_tier("auto").tier.value.lower()
-
-
-@pytest.fixture(scope="module")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return folder
 
 
 async def start(daemon: Daemon, name: str, source: str, **more: object) -> None:
@@ -100,6 +91,7 @@ async def test_a_run_that_ended_while_no_daemon_was_there_is_judged(tmp_path: Pa
         assert "code 7" in events[-1].state.result.failure_message
 
 
+@pytest.mark.long
 async def test_an_adopted_run_can_be_cancelled_and_its_device_is_leased(
     tmp_path: Path, tiny_data: Path
 ) -> None:

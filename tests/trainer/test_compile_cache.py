@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -91,14 +88,11 @@ def test_another_torch_or_device_has_another_cache(tmp_path: Path) -> None:
     assert len(folders) == 3
 
 
-async def test_no_candidate_poisons_the_next_one(tmp_path: Path) -> None:
-    data, state = tmp_path / "data", tmp_path / "state"
-    command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(data)]
-    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=300)
-    shared = cache_folder(state / "compile-cache", torch_version(), "cpu")
+async def test_no_candidate_poisons_the_next_one(tmp_path: Path, tiny_data: Path) -> None:
+    shared = cache_folder(tmp_path / "compile-cache", torch_version(), "cpu")
     shared.mkdir(parents=True)
     (shared / "kernel.so").write_text("good")
-    async with trainerd(state, data) as daemon:
+    async with trainerd(tmp_path, tiny_data) as daemon:
         for name in ("first", "second"):
             source = POISONING.replace("@SHARED@", str(shared))
             await daemon.client.start(request(name, source, preset="tiny", origin=pb.SOURCE_ORIGIN_USER))

@@ -38,14 +38,6 @@ TIERS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return folder
-
-
 def require(tier: str) -> None:
     if tier not in [one.value.lower() for one in choose_tier("auto").usable]:
         pytest.skip(f"the tier {tier} does not work on this machine")

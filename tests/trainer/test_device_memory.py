@@ -94,11 +94,8 @@ async def test_the_watch_returns_the_device_above_the_limit() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the supervisor")
-async def test_a_run_above_the_cap_is_ended_with_its_reason(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(data)]
-    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=300)
-    dataset = open_dataset(next(path for path in data.iterdir() if (path / "manifest.json").is_file()))
+async def test_a_run_above_the_cap_is_ended_with_its_reason(tmp_path: Path, tiny_data: Path) -> None:
+    dataset = open_dataset(next(path for path in tiny_data.iterdir() if (path / "manifest.json").is_file()))
     source = "import time\nopen('grown', 'wb').write(b'x' * 1000)\ntime.sleep(600)\n"
     request = ExperimentRequest("greedy", "", SeedGrant(1), Budget("tokens", 8192.0), "", "tiny")
     device = DeviceInfo("a GPU", "cuda", 0, "a-gpu", index=0)

@@ -27,14 +27,6 @@ USABLE = [tier.value for tier in choose_tier("auto").usable]
 bubblewrap = pytest.mark.skipif("BUBBLEWRAP" not in USABLE, reason="bubblewrap does not work here")
 
 
-@pytest.fixture(scope="module")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return folder
-
-
 def run_ranks(code: str, count: int, keep_fds: tuple[int, ...] = ()) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *in_ranks(["-c", code], count, keep_fds)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, pass_fds=keep_fds)
@@ -117,6 +109,7 @@ async def test_an_experiment_on_two_devices_trains_in_two_ranks(tmp_path: Path, 
         assert last.result.tokens == PRESETS["tiny"].budget_amount
 
 
+@pytest.mark.long
 async def test_without_a_network_of_its_own_it_is_refused(tmp_path: Path, tiny_data: Path) -> None:
     if "LANDLOCK" not in USABLE:
         pytest.skip("the kernel has no Landlock")

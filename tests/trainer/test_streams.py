@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -36,14 +34,6 @@ for number in range({count}):
         time.sleep(max(0.0, began + number / {rate} - time.monotonic()))
 raise SystemExit(7)
 """
-
-
-@pytest.fixture(scope="module")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return folder
 
 
 async def start_talking(daemon: Daemon, name: str, count: int, rate: int) -> None:
@@ -174,6 +164,7 @@ async def test_metrics_beyond_the_limit_are_dropped_and_counted(tmp_path: Path) 
         live.close()
 
 
+@pytest.mark.long
 async def test_a_run_that_cannot_fit_is_refused_before_it_starts(tmp_path: Path, tiny_data: Path) -> None:
     async with trainerd(tmp_path, tiny_data, "--memory-limit-gib", "0.1") as daemon:
         template = (await daemon.client.template("tiny")).files["train.py"]
