@@ -82,6 +82,7 @@ PARAMETERS: Mapping[str, Parameter] = _table(
     Parameter("LM_HEAD_WD", "float", 0.0, 1.0, 1e-4, 0.1, log=True, zero=True, weight=0.7),
     # Moments.
     Parameter("ADAM_BETAS", "betas", 0.0, 0.99999, choices=BETAS),
+    Parameter("NGRAM_BETAS", "betas", 0.0, 0.99999, choices=BETAS, weight=0.5),
     Parameter("MUON_MOMENTUM_START", "float", 0.0, 0.999, searched=False),
     Parameter("MUON_MOMENTUM", "float", 0.0, 0.999, 0.85, 0.98),
     Parameter("MUON_MOMENTUM_END", "float", 0.0, 0.999, 0.75, 0.98),
@@ -112,6 +113,8 @@ PARAMETERS: Mapping[str, Parameter] = _table(
     Parameter("CAUTIOUS_ADAM", "switch"),
     Parameter("MUON_EQ", "switch"),
     Parameter("FUSED_LOSS", "switch", searched=False),
+    Parameter("MERGE_QKV", "switch", searched=False),
+    Parameter("PREFETCH", "switch", searched=False),
     Parameter("NGRAM_ORDER", "choice", choices=(1, 2, 3)),
     Parameter("NGRAM_ROWS", "power_of_two", 1, 256, 1, 16, log=True),
     Parameter("BACKOUT", "float", 0.0, 1.0, 0.0, 0.4),
@@ -127,7 +130,7 @@ def is_active(name: str, block: Mapping[str, Value]) -> bool:
             return bool(block.get("VALUE_EMBEDDINGS", True))
         case "SHORT_WINDOW_DIVISOR":
             return "S" in str(block.get("WINDOW_PATTERN", "S"))
-        case "NGRAM_LR" | "NGRAM_ROWS":
+        case "NGRAM_LR" | "NGRAM_ROWS" | "NGRAM_BETAS":
             return block.get("NGRAM_ORDER", 1) != 1
         case "GATE_LR":
             return any(bool(block.get(gate)) for gate in ("HEAD_GATES", "VALUE_EMBEDDINGS", "SMEAR"))
