@@ -19,12 +19,16 @@ CHEATS = (
     "network_ipv4", "network_dns", "new_namespace", "trace_the_supervisor", "write_everywhere",
     "environment_keys", "fork_bomb", "future_roll", "forge_report",
 )  # fmt: skip
+# How far a bomb comes in its twenty seconds depends on the machine: that it fails and all else lives is enough.
+ANY_FAILURE = {"fork_bomb"}
 
 
 def run_cheats(stack: Stack) -> str:
     """Each ends as its file says, the trainer's token shows nowhere, and nothing outside was touched."""
     token = stack.compose("exec", "-T", "trainer", "cat", "/secrets/token").strip()
     stack.compose("exec", "-T", "trainer", "sh", "-c", f"echo untouched > {OUTSIDE}")
+    prepare = ("python", "-m", "trainer", "prepare", "--preset", "tiny", "--data", "/data")
+    stack.compose("exec", "-T", "trainer", *prepare, timeout=600)
     manifest = stack.compose(
         "exec", "-T", "trainer", "sh", "-c", "cat /data/*/manifest.json | head -c 2000000"
     )
@@ -39,13 +43,14 @@ def run_cheats(stack: Stack) -> str:
     wrong = [
         f"{one.name}: {_outcome(ended[one.name])} instead of {one.expected}"
         for one in wanted
-        if _outcome(ended[one.name])[: len(one.expected)] != one.expected
+        if not _as_expected(one, _outcome(ended[one.name]))
     ]
     assert not wrong, "; ".join(wrong)
     assert not [name for name, run in ended.items() if token in "".join(run.result.log_tail)]
     assert stack.compose("exec", "-T", "trainer", "cat", OUTSIDE).strip() == "untouched"
     forged = ended["forge_report"].result
     assert forged.val_bpb > 1, "the forged score was believed"
+    stack.wait_healthy("trainer")
     return f"{len(wanted)} of {len(wanted)}, sandbox {tier}"
 
 
@@ -70,6 +75,12 @@ async def _submit(
                 pass
             ended[one.name] = await client.get(f"cheat-{one.name}")
     return ended, tier.removeprefix("SANDBOX_TIER_").lower()
+
+
+def _as_expected(candidate: Candidate, outcome: list[str]) -> bool:
+    if candidate.name in ANY_FAILURE:
+        return outcome[0] == "FAILED"
+    return outcome[: len(candidate.expected)] == candidate.expected
 
 
 def _outcome(experiment: pb.Experiment) -> list[str]:
