@@ -19,7 +19,7 @@ CHEATS = (
     "network_ipv4", "network_dns", "new_namespace", "trace_the_supervisor", "write_everywhere",
     "environment_keys", "fork_bomb", "future_roll", "forge_report",
 )  # fmt: skip
-# How far a bomb comes in its twenty seconds depends on the machine: that it fails and all else lives is enough.
+# How far a bomb comes in twenty seconds depends on the machine: it must fail, and all else must live.
 ANY_FAILURE = {"fork_bomb"}
 
 
