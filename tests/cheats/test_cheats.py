@@ -17,6 +17,9 @@ CHEATS, HONEST = read_candidates("cheats"), read_candidates("honest")
 # Run by `make test` as well; the others take minutes and run with the long tests.
 QUICK = {"read_validation_beside", "read_origin_file", "network_loopback", "write_everywhere", "fork_bomb",
          "environment_keys", "flood_output", "future_roll", BASELINE}  # fmt: skip
+# Asked of every candidate; a budget by tokens has one audit more.
+AUDITED = {"work-before-start", "steps", "work", "training-rows", "finite", "shape", "fresh", "causality",
+           "prefix", "fewer-rows", "fewer-again"}  # fmt: skip
 
 
 def _param(candidate: Candidate, tier: str, number: int) -> Any:
@@ -72,7 +75,7 @@ def honest(candidate: Candidate, tier: str, laboratories: Laboratories) -> None:
     assert 0.5 < result.val_bpb < 10
     assert result.validation_hidden
     assert all(audit.passed for audit in result.evaluation.audits)
-    assert len(result.evaluation.audits) >= 12
+    assert {audit.name for audit in result.evaluation.audits} >= AUDITED
 
 
 def _outcome(experiment: pb.Experiment) -> list[str]:
