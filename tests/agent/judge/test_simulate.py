@@ -127,7 +127,7 @@ def test_false_keeps_stay_bounded_when_proposals_differ_in_noise(
         assert judged["power_at_2_sigma"] >= 0.8
 
 
-@pytest.mark.parametrize("sessions", ["60", pytest.param("1000", marks=pytest.mark.long)])
+@pytest.mark.parametrize("sessions", ["40", pytest.param("600", marks=pytest.mark.long)])
 @pytest.mark.parametrize("noise", ["student3", "contaminated", "setbacks", "drift"])
 def test_the_targets_hold_where_noise_is_not_normal(
     noise: str, sessions: str, capsys: pytest.CaptureFixture[str]
