@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -183,3 +184,26 @@ def test_a_parrot_gets_each_of_its_ideas_run_once_in_300_proposals(tmp_path: Pat
             ran.append(idea)
     assert ran, "a first time is no repeat"
     assert len(ran) == len(set(ran)), "no idea ran twice, whatever its disguise"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+async def test_three_hundred_repetitive_proposals_in_a_session(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    async with asyncio.timeout(3500):
+        template = dict((await sessions._peers.trainer.template("")).files)["train.py"]
+        parrot = Parrot(template, 2)
+        ideas = [parrot.next() for _ in range(300)]
+        script = write_script(*({"description": idea, "source": file} for idea, file in ideas))
+        session, _ = await sessions.start(scripted(lab, script, max_experiments=300))
+        while not await session.wait(1.0):
+            pass
+    assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT, session.record.stop_detail
+    proposals = session.ledger.proposals.all(session.session_id)[1:]
+    assert len(proposals) == 300
+    ran = [item for item in proposals if item.verdict is not Verdict.REFUSED]
+    assert len({item.source_hash for item in ran}) == len(ran), "no exact repeat ran"
+    repeats = len(ran) - len({item.description for item in ran})
+    print(f"300 proposals of {len(set(dict(ideas)))} ideas: {len(ran)} ran, {repeats} near-repeats")
+    assert repeats <= 3
