@@ -1,10 +1,11 @@
-"""Which attention backend is fastest for a model's shapes here: timed once per machine, kept in a file.
+"""Which attention backend is fastest here: timed once per machine, kept in a file.
 
 The file stands beside the compile cache (TORCHINDUCTOR_CACHE_DIR), so that it is shared and shipped with it;
 where that is not set, in ~/.cache/autoresearch. Where it cannot be read, the choice is timed; where it
 cannot be written, it is used for this run all the same.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -25,7 +26,6 @@ from trainer.harness.attention import (
     working_backends,
 )
 
-CACHE_FILE = "attention_choice.json"
 REPEATS = 8
 CALLS = 3  # between two waits, so that the launch of one hides behind the work of another
 MOST_ROWS = 64  # enough to fill a device; more would only take longer
@@ -62,8 +62,8 @@ def choose_timed(name: str, device: torch.device, shape: AttentionShape, cache: 
     if name != "auto" or device.type != "cuda":
         backend = choose_backend(name, device.type, shape.documents)
         return Choice(backend, "asked" if name != "auto" else "order", {})
-    path = cache_folder() / CACHE_FILE if cache is None else cache / CACHE_FILE
     key = choice_key(torch.cuda.get_device_name(device), torch.__version__, shape)
+    path = (cache_folder() if cache is None else cache) / choice_file(key)
     found = read_choice(path, key)
     if found is not None:
         return found
@@ -130,6 +130,11 @@ def choice_key(device_name: str, torch_version: str, shape: AttentionShape) -> s
     return json.dumps([device_name, torch_version, asdict(shape)], sort_keys=True)
 
 
+def choice_file(key: str) -> str:
+    """Name of the file for a key: one each, since a shared cache takes new files and changes none."""
+    return f"attention_choice.{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
 def cache_folder() -> Path:
     """Where choices are kept."""
     named = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")  # noqa: TID251  the sandbox says it this way
@@ -148,17 +153,12 @@ def read_choice(path: Path, key: str) -> Choice | None:
 
 
 def write_choice(path: Path, key: str, choice: Choice) -> None:
-    """Adds a choice to the file, in one move; a folder that may not be written is no error."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        entries = kept if isinstance(kept, dict) else {}
-    except (OSError, ValueError):
-        entries = {}
-    entries[key] = {"backend": choice.backend, "seconds": choice.seconds}
+    """Writes the file of a key in one move; a folder that may not be written is no error."""
+    entry = {key: {"backend": choice.backend, "seconds": choice.seconds}}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            json.dump(entries, file, indent=1)
+            json.dump(entry, file, indent=1)
         os.replace(file.name, path)
     except OSError:
         return

@@ -682,14 +682,15 @@ def accumulation_steps(context_length: int, world: int) -> int:
     return TOTAL_BATCH_SIZE // tokens
 
 
-def attention_backend(name: str, config: dict[str, Any], device: Device, ranks: ProcessGroup) -> str:
-    """The backend asked for; with `auto` the fastest here, or with several ranks the first that works."""
+def attention_backend(name: str, length: int, device: Device, ranks: ProcessGroup) -> str:
+    """The backend asked for; with `auto` the fastest here, or with several ranks the first that works.
+
+    It is timed for one typical shape, whatever is edited here: results of different backends are not
+    compared, so all experiments of a machine should have the same one.
+    """
     if ranks.world > 1:
         return choose_backend(name, device.kind, DOCUMENT_MASK)
-    heads, windows = config["width"] // HEAD_DIM, tuple(config["windows"])
-    shape = AttentionShape(
-        DEVICE_BATCH_SIZE, config["context_length"], heads, HEAD_DIM, windows, DOCUMENT_MASK
-    )
+    shape = AttentionShape(max(1, 2**17 // length), length, 4, 128, (length // 8, length), DOCUMENT_MASK)
     return choose_timed(name, device.torch_device, shape).backend
 
 
@@ -726,7 +727,7 @@ def train(run: RunSpec) -> dict[str, Any]:
     model = build_model(config)
     model.initialize(run.seed)
     model.to(device.torch_device)
-    model.attention_backend = attention_backend(run.attention, config, device, ranks)
+    model.attention_backend = attention_backend(run.attention, rows.context_length, device, ranks)
     optimizer = build_optimizer(model, ranks)
     num_params = sum(p.numel() for p in model.parameters())
     flops_per_token = model.flops_per_token()

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from trainer.harness.attention_choice import (
-    CACHE_FILE,
     AttentionShape,
     Choice,
+    choice_file,
     choice_key,
     choose_timed,
     fastest,
@@ -40,22 +40,27 @@ def test_with_nothing_measured_the_first_in_order_is_used() -> None:
 
 
 def test_choices_of_several_shapes_are_kept_and_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "new" / CACHE_FILE
+    folder = tmp_path / "new"
     other = AttentionShape(2, 64, 2, 8, (8,))
-    first, second = (choice_key("GPU", "2.11", shape) for shape in (SHAPE, other))
-    assert first != second
-    assert read_choice(path, first) is None
-    write_choice(path, first, Choice("flex", "timed", {"flex": 0.1, "varlen": 0.2}))
-    write_choice(path, second, Choice("varlen", "timed", {"varlen": 0.2}))
-    assert read_choice(path, first) == Choice("flex", "cached", {"flex": 0.1, "varlen": 0.2})
-    assert read_choice(path, second) == Choice("varlen", "cached", {"varlen": 0.2})
-    assert read_choice(path, choice_key("GPU", "2.12", SHAPE)) is None
-    assert [entry.name for entry in path.parent.iterdir()] == [CACHE_FILE]
+    keys = [
+        choice_key("GPU", "2.11", SHAPE),
+        choice_key("GPU", "2.11", other),
+        choice_key("GPU", "2.12", SHAPE),
+    ]
+    first, second, third = (folder / choice_file(key) for key in keys)
+    assert read_choice(first, keys[0]) is None
+    write_choice(first, keys[0], Choice("flex", "timed", {"flex": 0.1, "varlen": 0.2}))
+    write_choice(second, keys[1], Choice("varlen", "timed", {"varlen": 0.2}))
+    assert read_choice(first, keys[0]) == Choice("flex", "cached", {"flex": 0.1, "varlen": 0.2})
+    assert read_choice(second, keys[1]) == Choice("varlen", "cached", {"varlen": 0.2})
+    assert read_choice(third, keys[2]) is None
+    assert read_choice(first, keys[1]) is None
+    assert sorted(folder.iterdir()) == sorted([first, second])
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"KEY": 3}', '{"KEY": {"backend": "x", "seconds": {}}}'])
 def test_a_file_that_is_no_good_is_written_anew(tmp_path: Path, content: str) -> None:
-    path, key = tmp_path / CACHE_FILE, "KEY"
+    path, key = tmp_path / choice_file("KEY"), "KEY"
     path.write_text(content)
     assert read_choice(path, key) is None
     write_choice(path, key, Choice("flex", "timed", {"flex": 0.1}))
@@ -64,7 +69,7 @@ def test_a_file_that_is_no_good_is_written_anew(tmp_path: Path, content: str) ->
 
 def test_a_folder_that_cannot_be_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    write_choice(tmp_path / "file" / CACHE_FILE, "KEY", Choice("flex", "timed", {"flex": 0.1}))
+    write_choice(tmp_path / "file" / choice_file("KEY"), "KEY", Choice("flex", "timed", {"flex": 0.1}))
     assert (tmp_path / "file").read_text() == ""
 
 
