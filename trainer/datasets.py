@@ -19,7 +19,7 @@ from services.errors import (
 )
 from trainer.data.dataset import Dataset, list_datasets
 from trainer.presets import Preset
-from trainer.process_tree import kill_tree
+from trainer.runs.process_tree import kill_tree
 
 _PROGRESS = re.compile(r"^prepare: (?P<stage>[a-z]+) (?P<percent>\d+)%")
 _DOWNLOAD = re.compile(r"^download: (?P<name>\S+) (?P<done>\d+) of (?P<total>\d+) MiB")

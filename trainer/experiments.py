@@ -20,7 +20,7 @@ from services.errors import (
 from trainer.executor import DeviceInfo, EndEvent, Executor, Job
 from trainer.experiment import Experiment, ExperimentRequest, Failure, Result, State
 from trainer.journal import Journal, StoredEvent
-from trainer.live_run import LiveRun
+from trainer.runs.live_run import LiveRun
 
 EVENTS_PER_READ = 200
 log = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from autoresearch.trainer.v1 import trainer_pb2_grpc as rpc
 
 from services.errors import InvalidArgumentError
 from trainer import datasets, wire
-from trainer.artifacts import read_artifact
 from trainer.data.dataset import Dataset
 from trainer.executor import Capabilities, Executor, SampleRequest
 from trainer.experiment import Budget
 from trainer.experiments import Experiments
 from trainer.presets import PRESETS, Preset, choose_preset
+from trainer.runs.artifacts import read_artifact
 from trainer.templates import known_preset, template_files
 
 SERVICE_NAME = "autoresearch.trainer.v1.TrainerService"

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from services.errors import FailedPreconditionError, NotFoundError
 from trainer.datasets import find_data
-from trainer.device_memory import open_device_memory
 from trainer.devices import host_memory_bytes, probe_devices, torch_version
 from trainer.executor import Capabilities, DeviceInfo, Job, RunEvent, SampleRequest
 from trainer.experiment import ExperimentRequest, Origin, Tier
-from trainer.local_run import LocalRun, RunSettings
 from trainer.presets import PRESETS
-from trainer.recorded import RecordedProcess
-from trainer.run_folder import RunFolder
+from trainer.runs.device_memory import open_device_memory
+from trainer.runs.folder import RunFolder
+from trainer.runs.local_run import LocalRun, RunSettings
+from trainer.runs.recorded import RecordedProcess
 from trainer.sandbox.container import remove_containers_below
 from trainer.sandbox.launch import has_supervisor
 from trainer.sandbox.plan import parse_plan

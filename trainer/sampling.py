@@ -14,13 +14,13 @@ from services.errors import FailedPreconditionError
 from trainer.data.dataset import Dataset
 from trainer.evaluation.job import EvaluationJob
 from trainer.executor import Job, SampleRequest
-from trainer.run_folder import RunFolder
+from trainer.runs.folder import RunFolder
+from trainer.runs.supervised import SupervisedProcess
 from trainer.sandbox.candidate_plan import trusted_environment
 from trainer.sandbox.plan import Limits, Plan
-from trainer.supervised import SupervisedProcess
 
 if TYPE_CHECKING:
-    from trainer.local_run import RunSettings
+    from trainer.runs.local_run import RunSettings
 
 SAMPLE_SECONDS = 110.0  # just below the deadline that clients set
 

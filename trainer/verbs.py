@@ -23,13 +23,13 @@ def run_verb(arguments: Sequence[str]) -> int | None:
 
             return prepare(rest)
         case "bench":
-            from trainer.bench import main as bench
+            from trainer.bench.daemon import main as bench
 
             return bench(rest)
         case "bench-train":
             import importlib
 
-            return int(importlib.import_module("trainer.bench_train").main(rest))
+            return int(importlib.import_module("trainer.bench.comparison").main(rest))
         case _:
             from services.errors import ConfigurationError
 

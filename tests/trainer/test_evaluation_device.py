@@ -100,7 +100,7 @@ def test_a_sealed_score_stays_on_the_gpu_and_equals_the_plain_one(tmp_path: Path
 
     if tier.upper() not in [str(one).rpartition(".")[2] for one in choose_tier("auto").usable]:
         pytest.skip(f"tier {tier} is not usable here")
-    command = [sys.executable, "-m", "trainer.bench_evaluator", "--preset", "tiny", "--json", "--tier", tier]
+    command = [sys.executable, "-m", "trainer.bench.evaluator", "--preset", "tiny", "--json", "--tier", tier]
     command += ["--data", str(tmp_path), "--attention", "auto", "--steps", "8"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -21,7 +21,7 @@ from tests.trainer.serving import request, watch_to_end
 from trainer.executor import MetricEvent
 from trainer.experiment import Budget, Experiment, ExperimentRequest, SeedGrant, State
 from trainer.journal import Journal
-from trainer.live_run import LiveRun
+from trainer.runs.live_run import LiveRun
 
 TALKING = """
 import json, os, time

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from trainer.checkpoint_check import BadCheckpointError, count_parameters, take_checkpoint
 from trainer.experiment import Budget, Failure, Finding
-from trainer.run_events import EventReader, TrainingRecord
-from trainer.run_rules import check_training, check_work, classify_ending, time_rules
+from trainer.runs.checkpoint_check import BadCheckpointError, count_parameters, take_checkpoint
+from trainer.runs.events import EventReader, TrainingRecord
+from trainer.runs.rules import check_training, check_work, classify_ending, time_rules
 from trainer.sandbox.launch import Ending, read_ending
 
 ENDED = {"start_time": 1.0, "end_time": 2.0, "num_steps": 4, "tokens": 400, "last_step": 3}

@@ -8,20 +8,20 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.artifacts import add_tokenizer, hash_artifacts
-from trainer.checkpoint_check import BadCheckpointError, CheckedCheckpoint, take_checkpoint
-from trainer.compile_cache import add_to_cache, cache_folder, copy_cache, is_template
 from trainer.data.dataset import Dataset
-from trainer.device_memory import open_device_memory
 from trainer.devices import torch_version
 from trainer.estimate import TEMPLATE, TooLargeError, refuse_too_large
-from trainer.evaluation_run import EvaluationRun
 from trainer.executor import EndEvent, Job, LogEvent, MetricEvent, PhaseEvent, RunEvent
 from trainer.experiment import Audit, Evaluation, Failure, Finding, Result, State, Tier
-from trainer.run_folder import RunFolder
-from trainer.run_rules import check_training, check_work
+from trainer.runs.artifacts import add_tokenizer, hash_artifacts
+from trainer.runs.checkpoint_check import BadCheckpointError, CheckedCheckpoint, take_checkpoint
+from trainer.runs.compile_cache import add_to_cache, cache_folder, copy_cache, is_template
+from trainer.runs.device_memory import open_device_memory
+from trainer.runs.evaluation_run import EvaluationRun
+from trainer.runs.folder import RunFolder
+from trainer.runs.rules import check_training, check_work
+from trainer.runs.training_run import Trained, TrainingRun
 from trainer.sandbox.container import remove_containers_below
-from trainer.training_run import Trained, TrainingRun
 
 
 @dataclass(frozen=True)

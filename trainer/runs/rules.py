@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainer.experiment import Audit, Budget, Failure, Finding
-from trainer.run_events import TrainingRecord
+from trainer.runs.events import TrainingRecord
 from trainer.sandbox.launch import Ending
 
 # What a candidate's own failure event may say -> our names.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.run_output import sanitise
+from trainer.runs.output import sanitise
 
 LONGEST_EVENT = 1 << 18
 MOST_VALUES = 40

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.experiment import Budget
-from trainer.piped import PipedProcess
-from trainer.recorded import RecordedProcess, ending_of
-from trainer.run_events import TrainingRecord
-from trainer.run_rules import TimeRules
+from trainer.runs.events import TrainingRecord
+from trainer.runs.piped import PipedProcess
+from trainer.runs.recorded import RecordedProcess, ending_of
+from trainer.runs.rules import TimeRules
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.plan import Limits, Plan, Recording, parse_plan
 from trainer.sandbox.recording import (

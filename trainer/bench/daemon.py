@@ -24,12 +24,12 @@ from trainer.experiments import Experiments
 from trainer.journal import Journal
 from trainer.local_executor import LocalExecutor
 from trainer.presets import PRESETS, Preset
+from trainer.runs.supervised import SupervisedProcess
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.plan import Limits
 from trainer.sandbox.tiers import choose_tier
 from trainer.scripted_executor import ScriptedExecutor
 from trainer.settings import TrainerSettings
-from trainer.supervised import SupervisedProcess
 from trainer.templates import template_files
 
 

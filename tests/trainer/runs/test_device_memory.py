@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from trainer.data.dataset import open_dataset
-from trainer.device_memory import DeviceMemory, exceed, open_device_memory, visible_names
 from trainer.executor import DeviceInfo, Job
 from trainer.experiment import Budget, ExperimentRequest, Failure, SeedGrant, Tier
-from trainer.local_run import RunSettings
-from trainer.run_folder import RunFolder
-from trainer.training_run import TrainingRun
+from trainer.runs.device_memory import DeviceMemory, exceed, open_device_memory, visible_names
+from trainer.runs.folder import RunFolder
+from trainer.runs.local_run import RunSettings
+from trainer.runs.training_run import TrainingRun
 
 # What NVML has, as far as it is called: two devices, of which 3 and 5 bytes are used.
 DRIVER = """

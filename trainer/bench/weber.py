@@ -1,4 +1,4 @@
-"""`python -m trainer.weber_ab`: does the Weber bracket do anything, at a size that a laptop can repeat.
+"""`python -m trainer.bench.weber`: does the Weber bracket do anything, at a size that a laptop can repeat.
 
 Fixed steps, same seeds, same rows, same initial weights. Arms: off; raw (gradient units, as first
 proposed); normalized at two c^2; mean (normalized, divided by its own mean: if this loses the effect, it
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.bench_train import main as bench
+from trainer.bench.comparison import main as bench
 
 SMALL = "DEPTH=2;ASPECT_RATIO=32;HEAD_DIM=32;DEVICE_BATCH_SIZE=4;TOTAL_BATCH_SIZE=2**10"
 ARMS = {
@@ -26,8 +26,8 @@ TOKENS = 102_400  # 100 steps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes are those of trainer.bench_train."""
-    parser = argparse.ArgumentParser(prog="python -m trainer.weber_ab", description=__doc__.split("\n")[0])
+    """Exit codes are those of trainer.bench.comparison."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.bench.weber", description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", type=Path, required=True, help="a data set of the cpu preset")
     parser.add_argument("--arms", default=",".join(ARMS), help="some of " + ", ".join(ARMS))
     parser.add_argument("--seeds", type=int, default=8)

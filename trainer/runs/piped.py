@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from trainer.runs.supervised import SupervisedProcess
 from trainer.sandbox.plan import Plan
 from trainer.sandbox.recording import END, EVENTS, LOST, STDERR, STDOUT, Frame
-from trainer.supervised import SupervisedProcess
 
 CHUNK_BYTES = 65_536
 

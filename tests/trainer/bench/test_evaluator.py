@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.bench_evaluator import Way, describe, main
+from trainer.bench.evaluator import Way, describe, main
 
 LINE = {
     "way": "auto flex",

@@ -1,4 +1,4 @@
-"""`python -m trainer.bench_train`: compares arms on the same seeds, rows and machine.
+"""`python -m trainer.bench.comparison`: compares arms on the same seeds, rows and machine.
 
 Runs are interleaved (A B C, then C B A for the next seed, so that slow drift of the machine falls on
 all arms alike), each in a process of its own and scored by the plain evaluator in another. Every run is
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from services.errors import ServiceError
-from trainer.bench_arms import Arm, parse_arms
-from trainer.bench_report import format_report, summarize
+from trainer.bench.arms import Arm, parse_arms
+from trainer.bench.report import format_report, summarize
 from trainer.data.dataset import Dataset, open_dataset
 from trainer.harness.failures import ContractError
 from trainer.harness.run_spec import Budget, RunSpec
@@ -116,7 +116,13 @@ def run_once(arm: Arm, seed: int, plan: Plan) -> dict[str, Any]:
         (folder / "run.json").write_text(run.to_json(), encoding="utf-8")
         if plan.in_process:
             return _run_here(folder, plan.dataset.folder.resolve())
-        command = [sys.executable, "-m", "trainer.bench_run", str(folder), str(plan.dataset.folder.resolve())]
+        command = [
+            sys.executable,
+            "-m",
+            "trainer.bench.single_run",
+            str(folder),
+            str(plan.dataset.folder.resolve()),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or ["no message"]
@@ -125,7 +131,7 @@ def run_once(arm: Arm, seed: int, plan: Plan) -> dict[str, Any]:
 
 
 def _run_here(folder: Path, dataset: Path) -> dict[str, Any]:
-    from trainer.bench_run import train_and_score
+    from trainer.bench.single_run import train_and_score
 
     with contextlib.redirect_stdout(io.StringIO()):
         result = train_and_score(folder, dataset)
@@ -166,7 +172,9 @@ def _line(record: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer.bench_train", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.bench.comparison", description=__doc__.split("\n")[0]
+    )
     parser.add_argument(
         "--arms", required=True, help="default, a preset, or label:NAME=VALUE;NAME=VALUE; by commas"
     )

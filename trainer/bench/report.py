@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from trainer.paired_statistics import Interval, ratio_interval, t_interval
+from trainer.bench.paired_statistics import Interval, ratio_interval, t_interval
 
 MEASURES = ("val_bpb", "tokens_per_second", "peak_memory_bytes")
 

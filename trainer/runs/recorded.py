@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
-from trainer.process_tree import kill_tree
+from trainer.runs.process_tree import kill_tree
 from trainer.sandbox.launch import Ending, read_ending, supervisor_command, supervisor_environment
 from trainer.sandbox.plan import Plan
 from trainer.sandbox.recording import (

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from trainer.process_tree import kill_tree
+from trainer.runs.process_tree import kill_tree
 from trainer.sandbox.launch import (
     Ending,
     has_supervisor,

@@ -17,17 +17,17 @@ from trainer.evaluation.job import EvaluationJob
 from trainer.executor import Job
 from trainer.experiment import Failure
 from trainer.presets import PRESETS
-from trainer.run_events import TrainingRecord
-from trainer.run_folder import RunFolder
-from trainer.run_output import OutputCollector
-from trainer.run_rules import LIMIT_MESSAGES
+from trainer.runs.events import TrainingRecord
+from trainer.runs.folder import RunFolder
+from trainer.runs.output import OutputCollector
+from trainer.runs.rules import LIMIT_MESSAGES
+from trainer.runs.supervised import SupervisedProcess
 from trainer.sandbox.candidate_plan import trusted_environment
 from trainer.sandbox.launch import Ending
 from trainer.sandbox.plan import Limits, Plan
-from trainer.supervised import SupervisedProcess
 
 if TYPE_CHECKING:
-    from trainer.local_run import RunSettings
+    from trainer.runs.local_run import RunSettings
 
 LARGEST_REPORT = 1 << 20
 _REPORT = TypeAdapter(Report)

@@ -1,4 +1,4 @@
-"""`python -m trainer.bench_evaluator`: what the sealed evaluator costs on this device, and how far honest
+"""`python -m trainer.bench.evaluator`: what the sealed evaluator costs on this device, and how far honest
 arithmetic moves each of its audits.
 
 Trains the preset's template for a few steps, scores the checkpoint plainly and, sealed, by each logit path
@@ -187,7 +187,7 @@ def _run(command: list[str], variables: dict[str, str], may_fail: bool = False) 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer.bench_evaluator")
+    parser = argparse.ArgumentParser(prog="python -m trainer.bench.evaluator")
     parser.add_argument("--preset", default="cpu", choices=sorted(PRESETS))
     parser.add_argument(
         "--data", "--dataset", type=Path, default=Path("data"), help="folder of data sets, or one data set"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer.bench_arms import parse_arms
-from trainer.bench_report import format_report, summarize
-from trainer.bench_train import append_record, identity, main, read_records
+from trainer.bench.arms import parse_arms
+from trainer.bench.comparison import append_record, identity, main, read_records
+from trainer.bench.paired_statistics import ratio_interval, t_interval
+from trainer.bench.report import format_report, summarize
 from trainer.data.dataset import Dataset
-from trainer.paired_statistics import ratio_interval, t_interval
 from trainer.presets import PRESETS
 
 CPU = PRESETS["cpu"]

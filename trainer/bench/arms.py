@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainer.presets import PRESETS, Preset, Value, apply_preset, find_preset
 
-TEMPLATE = Path(__file__).parent / "template" / "train.py"
+TEMPLATE = Path(__file__).parents[1] / "template" / "train.py"
 
 
 @dataclass(frozen=True)

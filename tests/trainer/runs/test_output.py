@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.run_output import LONGEST_LINE, OutputCollector, sanitise
+from trainer.runs.output import LONGEST_LINE, OutputCollector, sanitise
 
 
 def collect(folder: Path, data: bytes, limit: int = 1 << 20) -> tuple[OutputCollector, list[str], int]:

@@ -12,24 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.data.dataset import Dataset
-from trainer.device_memory import DeviceMemory, exceed, visible_names
 from trainer.executor import Job
 from trainer.experiment import Audit, Failure, Finding
 from trainer.harness.run_spec import EVENTS_VARIABLE, RUN_VARIABLE, RunSpec
 from trainer.harness.run_spec import Budget as SpecBudget
-from trainer.piped import PipedProcess
-from trainer.recorded import FramedProcess, RecordedProcess, ending_of
-from trainer.run_events import EventReader, TrainingRecord
-from trainer.run_folder import RunFolder
-from trainer.run_output import OutputCollector
-from trainer.run_rules import classify_ending, time_rules
+from trainer.runs.device_memory import DeviceMemory, exceed, visible_names
+from trainer.runs.events import EventReader, TrainingRecord
+from trainer.runs.folder import RunFolder
+from trainer.runs.output import OutputCollector
+from trainer.runs.piped import PipedProcess
+from trainer.runs.recorded import FramedProcess, RecordedProcess, ending_of
+from trainer.runs.rules import classify_ending, time_rules
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan, mask_paths
 from trainer.sandbox.launch import Ending, has_supervisor
 from trainer.sandbox.plan import Limits, Plan, Recording
 from trainer.sandbox.recording import BEGIN, EVENTS, EVENTS_FD, LOST, STDERR, STDOUT, Frame, write_owner
 
 if TYPE_CHECKING:
-    from trainer.local_run import RunSettings
+    from trainer.runs.local_run import RunSettings
 
 MOST_FILES = 20_000
 LAG_SECONDS = 0.3

@@ -1,0 +1,1 @@
+"""One experiment from its source to its score: processes, their words, files, rules and checkpoint."""
