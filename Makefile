@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 # Two idle OpenMP threads that spin slow a busy machine down twentyfold.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help run test test-all test-long lint types imports proto proto-check nightly constraints sbom docs docs-check env env-dev clean
+.PHONY: help run test test-all test-long test-gpu lint types imports proto proto-check nightly constraints sbom docs docs-check env env-dev clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ test-all: test test-long  ## the whole check (at most thirty minutes on two core
 
 test-long: env-dev
 	$(PYTEST) -m "long and not nightly and not docker"
+
+test-gpu: env-dev  ## what needs a CUDA device, one file after the other
+	$(BIN)/python -m pytest -m gpu --timeout 900
 
 nightly: env-dev  ## the hours-long loops
 	$(PYTEST) -m "nightly" --timeout 28800
@@ -60,7 +63,7 @@ env:
 	@.ci/environment lab
 
 env-dev:
-	@.ci/environment lab,dev,rtlsdr,postgres,minilm,anthropic,openai,gemini,mcp,otel
+	@.ci/environment lab,dev,rtlsdr,postgres,minilm,anthropic,openai,gemini,mcp,otel,ray
 
 clean:  ## remove the environment and caches (never a lab or data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -6,11 +6,12 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.errors import (
+    ConfigurationError,
     FailedPreconditionError,
     InvalidArgumentError,
     ResourceExhaustedError,
@@ -144,6 +145,21 @@ async def prepare_data(folder: Path, wanted: Wanted) -> AsyncIterator[Progress]:
     digest = str(json.loads(text.splitlines()[-1])["data_hash"])
     dataset = next(found for found in list_datasets(folder) if found.manifest.data_hash == digest)
     yield Progress("ready", 1, 1, "rows", dataset)
+
+
+async def ready_data(folder: Path, preset: Preset, say: Callable[[str], None]) -> Dataset:
+    """The preset's data set below an absolute folder, prepared first where it is missing.
+
+    say takes a line a stage. Raises ServiceError like prepare_data.
+    """
+    shown = ""
+    async for progress in prepare_data(folder, Wanted("", 0, 0, 0, 0, preset)):
+        if progress.dataset is not None:
+            return progress.dataset
+        if progress.stage != shown:
+            shown = progress.stage
+            say(f"prepare: {shown}")
+    raise ConfigurationError("--data: the preparation gave no data set")
 
 
 def _command(folder: Path, wanted: Wanted, source: str) -> list[str]:

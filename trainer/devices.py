@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from trainer.executor import DeviceInfo
+from trainer.presets import choose_preset
 
 _PROBE = """
 import json, os
@@ -40,6 +41,13 @@ async def probe_devices(slots: int) -> tuple[tuple[DeviceInfo, ...], tuple[str, 
     memory = host_memory_bytes()
     cpu = tuple(DeviceInfo("cpu", "cpu", memory, "cpu", "sdpa", index) for index in range(slots))
     return cpu, tuple(warnings)
+
+
+def preset_here() -> str:
+    """Name of the preset for the first device of this machine."""
+    devices, _ = asyncio.run(probe_devices(1))
+    first = devices[0]
+    return choose_preset(first.name, first.memory_bytes if first.kind == "cuda" else 0)
 
 
 def gpu_driver_is_present() -> bool:

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from services.addresses import parse_address
 from services.errors import ConfigurationError, ServiceError
-from trainer.data.dataset import Dataset
-from trainer.datasets import Wanted, prepare_data
+from trainer.datasets import ready_data
 from trainer.executor import EndEvent, Job, LogEvent
 from trainer.experiment import Budget, ExperimentRequest, Origin, Result, SeedGrant
 from trainer.harness.summary import format_summary
@@ -62,7 +61,7 @@ async def _train(options: argparse.Namespace) -> int:
     memory = device.memory_bytes if device.kind == "cuda" else 0
     preset = PRESETS[options.preset or choose_preset(device.name, memory)]
     source = _read_source(options.source, preset)
-    dataset = await _data(options, preset)
+    dataset = await ready_data(options.data.resolve(), preset, _say)
     request = ExperimentRequest(
         experiment_id="train",
         source_hash=hashlib.sha256(source.encode()).hexdigest(),
@@ -86,6 +85,10 @@ async def _train(options: argparse.Namespace) -> int:
     return 1
 
 
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
 def _end_on_sigterm() -> None:
     task = asyncio.current_task()
     if task is not None and sys.platform != "win32":
@@ -99,18 +102,6 @@ def _read_source(path: Path | None, preset: Preset) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--source: cannot read {path}: {error}") from error
-
-
-async def _data(options: argparse.Namespace, preset: Preset) -> Dataset:
-    wanted = Wanted("", 0, 0, 0, 0, preset)
-    shown = ""
-    async for progress in prepare_data(options.data.resolve(), wanted):
-        if progress.dataset is not None:
-            return progress.dataset
-        if progress.stage != shown:
-            shown = progress.stage
-            sys.stderr.write(f"prepare: {shown}\n")
-    raise ConfigurationError("--data: the preparation gave no data set")
 
 
 async def _seed(options: argparse.Namespace) -> SeedGrant:

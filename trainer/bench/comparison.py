@@ -7,6 +7,7 @@ sizes, devices, attention backends, data and epochs are never compared: each has
 """
 
 import argparse
+import asyncio
 import contextlib
 import io
 import json
@@ -22,6 +23,8 @@ from services.errors import ServiceError
 from trainer.bench.arms import Arm, parse_arms
 from trainer.bench.report import format_report, summarize
 from trainer.data.dataset import Dataset, open_dataset
+from trainer.datasets import ready_data
+from trainer.devices import preset_here
 from trainer.harness.failures import ContractError
 from trainer.harness.run_spec import Budget, RunSpec
 from trainer.presets import find_preset
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 all runs are there, 1 some failed, 2 a wrong flag."""
     options = _parser().parse_args(arguments)
     try:
-        preset = find_preset(options.preset)
+        preset = find_preset(options.preset or preset_here())
         arms = parse_arms(options.arms, preset)
         if options.time_budget is not None:
             budget = Budget("time", options.time_budget)
@@ -62,7 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             budget = Budget("tokens", options.token_budget)
         else:
             budget = Budget(preset.budget_kind, preset.budget_amount)
-        dataset = open_dataset(options.dataset)
+        if options.dataset is not None:
+            dataset = open_dataset(options.dataset)
+        else:
+            dataset = asyncio.run(ready_data(options.data.resolve(), preset, _say))
     except (ValueError, ContractError, ServiceError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -87,7 +93,7 @@ def run_all(arms: list[Arm], seeds: list[int], plan: Plan) -> list[dict[str, Any
             if record is None:
                 record = {**wanted, **run_once(arm, seed, plan)}
                 append_record(plan.file, record)
-            print(_line(record), file=sys.stderr, flush=True)  # noqa: T201
+            _say(_line(record))
             records.append(record)
     return records
 
@@ -162,6 +168,10 @@ def append_record(file: Path, record: dict[str, Any]) -> None:
         stream.write(json.dumps(record).encode() + b"\n")
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
 def _line(record: dict[str, Any]) -> str:
     if record["status"] != "scored":
         return f"{record['arm']:>20}  seed {record['seed']}  failed: {record['message']}"
@@ -178,8 +188,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--arms", required=True, help="default, a preset, or label:NAME=VALUE;NAME=VALUE; by commas"
     )
-    parser.add_argument("--preset", default="cpu", help="what `default` and changes start from")
-    parser.add_argument("--dataset", type=Path, required=True, help="folder of one prepared data set")
+    parser.add_argument(
+        "--preset", default="", help="what `default` and changes start from; default: by device"
+    )
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        help="folder of data sets; the preset's is prepared if missing",
+    )
+    data.add_argument("--dataset", type=Path, help="one prepared data set, for all arms")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=1, help="confirm on other seeds than you screened")
     parser.add_argument("--time-budget", type=float, help="seconds of training")

@@ -122,6 +122,18 @@ def test_a_comparison_runs_resumes_and_reports(
     assert (again["val_bpb"], again["final_loss"]) == (first["val_bpb"], first["final_loss"])
 
 
+@pytest.mark.long
+def test_without_a_data_set_the_preset_prepares_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--arms", "default", "--preset", "tiny", "--data", str(tmp_path / "data"), "--json"]
+    command += ["--seeds", "1", "--device", "cpu", "--threads", "1", "--out", str(tmp_path / "bench.jsonl")]
+    assert main([*command, "--token-budget", "1024"]) == 0
+    shown = capsys.readouterr()
+    assert "prepare: " in shown.err
+    assert json.loads(shown.out)["arms"][0]["runs"] == 1
+
+
 def test_a_wrong_flag_value_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--arms", "moon", "--dataset", str(tmp_path)]) == 2
     assert "choose one of" in capsys.readouterr().err
