@@ -74,6 +74,11 @@ class Record:
     emotion: Emotion | None = None
     consolidated_from: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        # SQLite has no negative zero: it would come back as another value than the one that was written.
+        object.__setattr__(self, "importance", self.importance + 0.0)
+        object.__setattr__(self, "fidelity", self.fidelity + 0.0)
+
     @property
     def effective_alpha(self) -> float:
         """Decay per dream tick, softened by consolidation."""
@@ -99,6 +104,9 @@ class Edge:
     label: str = "related"
     kind: EdgeKind = EdgeKind.SEMANTIC
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", self.weight + 0.0)  # no negative zero, as in Record
 
     @property
     def pair(self) -> tuple[int, int]:

@@ -137,6 +137,10 @@ async def stores_whole_records(place: Place, folder: Path) -> None:
         Batch(updates=(RecordUpdate(1, record), RecordUpdate(1, changed), RecordUpdate(99, record)))
     )
     await expect(backend, replace(one, record=changed), two)
+    nothing = replace(changed, fidelity=-0.0, importance=-0.0)
+    await backend.apply(Batch(updates=(RecordUpdate(1, nothing),), connects=(Edge(1, 2, weight=-0.0),)))
+    await expect(backend, replace(one, record=nothing), two)
+    assert [edge.pair for edge in await edges_after(backend)] == [(1, 2)]
     await backend.close()
 
 

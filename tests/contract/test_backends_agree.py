@@ -89,6 +89,19 @@ async def compare(first: MemoryBackend, second: MemoryBackend, history: Sequence
 def test_sqlite_and_postgres_agree(
     with_pgvector: bool, tmp_path: Path, postgres_server: PostgresServer
 ) -> None:
+    """The same histories each time: what is found once stays found. New ones are for the night."""
+    compare_with_postgres(with_pgvector, tmp_path, postgres_server, examples=30, derandomize=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_sqlite_and_postgres_agree_on_new_histories(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    compare_with_postgres(False, tmp_path, postgres_server, examples=1000, derandomize=False)
+
+
+def compare_with_postgres(
+    with_pgvector: bool, tmp_path: Path, postgres_server: PostgresServer, *, examples: int, derandomize: bool
+) -> None:
     with asyncio.Runner() as runner:
         url = runner.run(postgres_server.new_database(with_pgvector=with_pgvector))
         postgres = runner.run(open_backend(url))
@@ -101,7 +114,13 @@ def test_sqlite_and_postgres_agree(
                 )
                 await connection.execute("UPDATE memoryd.counter SET amount = 0 WHERE name = 'highest_id'")
 
-        @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(
+            max_examples=examples,
+            derandomize=derandomize,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        )
         @given(st.lists(batches, min_size=1, max_size=4))
         def agree(history: list[Batch]) -> None:
             runner.run(empty())
@@ -160,6 +179,7 @@ def test_sqlite_and_a_remote_ferricula_agree(tmp_path: Path) -> None:
 
         @settings(
             max_examples=12,
+            derandomize=True,
             deadline=None,
             phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),
