@@ -63,7 +63,7 @@ env:
 	@.ci/environment lab
 
 env-dev:
-	@.ci/environment lab,dev,rtlsdr,postgres,minilm,anthropic,openai,gemini,mcp,otel,ray
+	@.ci/environment lab,dev,rtlsdr,postgres,minilm,anthropic,openai,gemini,mcp,otel
 
 clean:  ## remove the environment and caches (never a lab or data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache build dist

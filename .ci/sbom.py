@@ -35,7 +35,7 @@ def runtime_names() -> set[str]:
         try:
             further = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
-            continue  # of an extra that this environment lacks, such as ray
+            continue  # of an extra that this environment lacks, such as fa4
         found.add(name)
         extras = (*requirement.extras, "")
         for deeper in map(Requirement, further):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("services", "entropyd", "memoryd", "trainer", "agent")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 RESEARCH_FILE = ROOT / "trainer/template/train.py"
-HEAVY = {"torch", "anthropic", "openai", "optuna", "matplotlib", "rtlsdr", "psycopg", "ray", "triton"}
+HEAVY = {"torch", "anthropic", "openai", "optuna", "matplotlib", "rtlsdr", "psycopg", "triton"}
 VAGUE_NAMES = {"utils", "helpers", "common", "manager", "misc", "base"}
 DAEMON_MODULES = ("entropyd.__main__", "memoryd.__main__", "trainer.__main__", "agent.__main__", "agent.cli")
 

@@ -57,7 +57,7 @@ def run(
         typer.Option(help="Source of the lab's own entropyd: auto, os:, file:PATH, rtl_tcp://…, rtlsdr:."),
     ] = "auto",
     executor: Annotated[
-        str, typer.Option(help="Executor of the lab's own trainerd: local, scripted, ray.")
+        str, typer.Option(help="Executor of the lab's own trainerd: local or scripted.")
     ] = "local",
     max_cost_usd: Annotated[
         float | None, typer.Option(min=0.0, help="Stop before this many dollars.")

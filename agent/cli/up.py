@@ -20,7 +20,7 @@ def up(
     data: shared.Data = shared.DEFAULT_DATA,
     memory: Annotated[str, typer.Option(help="As in `run`.")] = "",
     entropy_source: Annotated[str, typer.Option(help="As in `run`.")] = "auto",
-    executor: Annotated[str, typer.Option(help="local, scripted or ray.")] = "local",
+    executor: Annotated[str, typer.Option(help="local or scripted.")] = "local",
     unsafe: Annotated[bool, typer.Option("--unsafe", help="As in `run`.")] = False,
     as_json: shared.Json = False,
 ) -> None:

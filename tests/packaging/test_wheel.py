@@ -103,7 +103,7 @@ OPTIONAL = {
     "anthropic": "anthropic", "openai": "openai", "gemini": "google.genai", "mcp": "mcp",
     "otel": "opentelemetry.sdk", "lab": "optuna",
 }  # fmt: skip
-NOT_TRIED = {"dev", "ray", "fa4"}  # tools of developers; a cluster; CUDA only
+NOT_TRIED = {"dev", "fa4"}  # tools of developers; CUDA only
 
 
 def test_every_extra_is_tried() -> None:

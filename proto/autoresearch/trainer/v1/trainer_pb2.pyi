@@ -629,7 +629,7 @@ class GetCapabilitiesResponse(_message.Message):
     sandbox_tier: Global___SandboxTier.ValueType
     """In force."""
     executor: _builtins.str
-    """"local", "ray", "scripted"."""
+    """"local" or "scripted"."""
     queue_capacity: _builtins.int
     version: _builtins.str
     torch_version: _builtins.str
