@@ -20,6 +20,7 @@ from services.errors import (
 from trainer.executor import DeviceInfo, EndEvent, Executor, Job
 from trainer.experiment import Experiment, ExperimentRequest, Failure, Result, State
 from trainer.journal import Journal, StoredEvent
+from trainer.leasing import next_lease
 from trainer.runs.live_run import LiveRun
 
 EVENTS_PER_READ = 200
@@ -223,14 +224,14 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
         self._tasks[live.experiment.experiment_id] = task
 
     def _pump(self) -> None:
-        """Leases devices to the oldest experiments; a large one is not overtaken by smaller ones."""
-        while self._queue and not self._closing:
-            live = self._live[self._queue[0]]
-            wanted = live.experiment.request.device_count
-            if len(self._free) < wanted:
+        """Leases devices to the oldest experiments that can have theirs."""
+        while not self._closing:
+            requests = [self._live[name].experiment.request for name in self._queue]
+            found = next_lease(requests, self._free)
+            if found is None:
                 return
-            self._queue.pop(0)
-            self._lease(live, tuple(self._free[:wanted]), adopted=False)
+            place, devices = found
+            self._lease(self._live[self._queue.pop(place)], devices, adopted=False)
 
     async def _run(self, live: LiveRun, *, adopted: bool) -> None:
         experiment_id = live.experiment.experiment_id

@@ -135,9 +135,15 @@ class LocalExecutor:
                 f"device_class {request.device_class!r} is not here; this trainer has {', '.join(classes)}",
                 reason="DEVICE_CLASS_MISMATCH",
             )
-        if request.device_count > len(devices):
+        of_class = [device.device_class for device in devices]
+        most = (
+            of_class.count(request.device_class)
+            if request.device_class
+            else max(map(of_class.count, of_class))
+        )
+        if request.device_count > most:
             raise FailedPreconditionError(
-                f"device_count {request.device_count} is more than this trainer has: {len(devices)}",
+                f"device_count {request.device_count} is more than this trainer has of one class: {most}",
                 reason="DOES_NOT_FIT",
             )
         if request.device_count > 1 and self._capabilities.tier is Tier.LANDLOCK:
