@@ -153,10 +153,15 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_real_training_from_nothing_to_a_judged_proposal(tmp_path: Path) -> None:
     """Data from the interpreter's own files, real training in the sandbox, the sealed evaluator's score."""
-    run = run_lab(tmp_path, "--preset", "tiny", "--max-experiments", "1", timeout=850)
+    # A plainly worse proposal takes few pairs; how many one of the search would take, chance decides.
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps([{"description": "hardly learns", "changes": {"MATRIX_LR": 0.0001}}]))
+    flags = ("--provider", "scripted", "--script", str(script))
+    run = run_lab(tmp_path, "--preset", "tiny", "--max-experiments", "1", *flags, timeout=850)
     assert run.returncode == 0, run.stderr + run.stdout
     table = rows(tmp_path)
     assert len(table) == 3
+    assert table[2][3] == "discard"
     baseline = float(table[1][1])
     assert 1.0 < baseline < 6.0
     check_tree(tmp_path)
