@@ -11,10 +11,10 @@ and otherwise only a clear excess is.
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-TEMPLATE = Path(__file__).parent / "template" / "train.py"
+from trainer.templates import TRAIN_PY
+
 GIB = 2**30
 REFUSED_ABOVE = 1.15  # share of the device's memory that an estimate may reach
 SAVED_BYTES = {"cuda": 39.7, "cpu": 52.0}  # per token, layer and channel, for the backward pass
@@ -80,7 +80,7 @@ def refuse_too_large(
     text: str, vocab_size: int, context_length: int, device_kind: str, memory_bytes: int
 ) -> Estimate | None:
     """Raises TooLargeError when the estimate clearly exceeds the device; None when it cannot tell."""
-    if _code(text) != _code(TEMPLATE.read_text(encoding="utf-8")):
+    if _code(text) != _code(TRAIN_PY.read_text(encoding="utf-8")):
         return None
     try:
         needed = estimate(read_hyperparameters(text), vocab_size, context_length, device_kind)

@@ -8,6 +8,7 @@ from services.errors import NotFoundError
 from trainer.presets import PRESETS, Preset, apply_preset
 
 TEMPLATE_FOLDER = Path(__file__).parent / "template"
+TRAIN_PY = TEMPLATE_FOLDER / "train.py"
 SUFFIXES = (".py", ".md", ".txt", ".toml")
 
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoresearch.trainer.v1 import trainer_pb2 as pb
+
 from trainer.presets import PRESETS, apply_preset
 
 FOLDER = Path(__file__).parent
@@ -55,3 +57,13 @@ def read_candidates(kind: str) -> list[Candidate]:
         head = dict(re.findall(r"^# (\w+): (.+)$", text, re.MULTILINE))
         found.append(Candidate(path.stem, head, text))
     return found
+
+
+def outcome_of(experiment: pb.Experiment) -> list[str]:
+    """STATE for a success; FAILED REASON, or AUDIT_FAILED FINDING, or BAD_CHECKPOINT for a failure."""
+    if experiment.state == pb.EXPERIMENT_STATE_SUCCEEDED:
+        return ["SUCCEEDED"]
+    reason = pb.FailureReason.Name(experiment.result.failure_reason).removeprefix("FAILURE_REASON_")
+    if reason == "AUDIT_FAILED":
+        return [reason, experiment.result.failure_message.partition(":")[0]]
+    return [reason] if reason == "BAD_CHECKPOINT" else ["FAILED", reason]

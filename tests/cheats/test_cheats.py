@@ -8,7 +8,7 @@ import psutil
 import pytest
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
-from tests.cheats.candidates import Candidate, read_candidates
+from tests.cheats.candidates import Candidate, outcome_of, read_candidates
 from tests.cheats.conftest import Laboratories
 from tests.cheats.laboratory import BASELINE, CANARY
 
@@ -48,7 +48,7 @@ def cheat(candidate: Candidate, tier: str, laboratories: Laboratories) -> None:
     experiment = laboratory.result(candidate.name)
     result, expected = experiment.result, candidate.expected
     said = f"{pb.FailureReason.Name(result.failure_reason)}: {result.failure_message}"
-    assert _outcome(experiment)[: len(expected)] == expected, said
+    assert outcome_of(experiment)[: len(expected)] == expected, said
     assert experiment.sandbox_tier == pb.SandboxTier.Value(f"SANDBOX_TIER_{laboratory.tier.upper()}")
     assert laboratory.outside.read_text() == "untouched"
     assert CANARY not in laboratory.log(candidate.name)
@@ -76,13 +76,3 @@ def honest(candidate: Candidate, tier: str, laboratories: Laboratories) -> None:
     assert result.validation_hidden
     assert all(audit.passed for audit in result.evaluation.audits)
     assert {audit.name for audit in result.evaluation.audits} >= AUDITED
-
-
-def _outcome(experiment: pb.Experiment) -> list[str]:
-    """STATE for a success; FAILED REASON, or AUDIT_FAILED FINDING, or BAD_CHECKPOINT for a failure."""
-    if experiment.state == pb.EXPERIMENT_STATE_SUCCEEDED:
-        return ["SUCCEEDED"]
-    reason = pb.FailureReason.Name(experiment.result.failure_reason).removeprefix("FAILURE_REASON_")
-    if reason == "AUDIT_FAILED":
-        return [reason, experiment.result.failure_message.partition(":")[0]]
-    return [reason] if reason == "BAD_CHECKPOINT" else ["FAILED", reason]

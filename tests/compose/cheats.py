@@ -9,7 +9,7 @@ from autoresearch.trainer.v1 import trainer_pb2 as pb
 
 from services.security import ClientSecurity
 from services.trainer_client import TrainerClient
-from tests.cheats.candidates import Candidate, read_candidates
+from tests.cheats.candidates import Candidate, outcome_of, read_candidates
 from tests.compose.engine import Stack
 
 RELAY = "127.0.0.1:50053"
@@ -41,9 +41,9 @@ def run_cheats(stack: Stack) -> str:
     assert len(wanted) == len(CHEATS)
     ended, tier = asyncio.run(_submit(wanted, known, token))
     wrong = [
-        f"{one.name}: {_outcome(ended[one.name])} instead of {one.expected}"
+        f"{one.name}: {outcome_of(ended[one.name])} instead of {one.expected}"
         for one in wanted
-        if not _as_expected(one, _outcome(ended[one.name]))
+        if not _as_expected(one, outcome_of(ended[one.name]))
     ]
     assert not wrong, "; ".join(wrong)
     assert not [name for name, run in ended.items() if token in "".join(run.result.log_tail)]
@@ -81,12 +81,3 @@ def _as_expected(candidate: Candidate, outcome: list[str]) -> bool:
     if candidate.name in ANY_FAILURE:
         return outcome[0] == "FAILED"
     return outcome[: len(candidate.expected)] == candidate.expected
-
-
-def _outcome(experiment: pb.Experiment) -> list[str]:
-    if experiment.state == pb.EXPERIMENT_STATE_SUCCEEDED:
-        return ["SUCCEEDED"]
-    reason = pb.FailureReason.Name(experiment.result.failure_reason).removeprefix("FAILURE_REASON_")
-    if reason == "AUDIT_FAILED":
-        return [reason, experiment.result.failure_message.partition(":")[0]]
-    return [reason] if reason == "BAD_CHECKPOINT" else ["FAILED", reason]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.contract.executor_spec import ExecutorSpec, Subject
+from tests.trainer.data.small_corpus import prepare_tiny_preset
 from trainer.executor import Executor
 from trainer.experiment import Budget
 from trainer.local_executor import LocalExecutor
@@ -44,10 +43,7 @@ class TestScripted(ExecutorSpec):
 class TestLocal(ExecutorSpec):
     @pytest.fixture(scope="class")
     def data(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("data")
-        command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(folder)]
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
-        return folder
+        return prepare_tiny_preset(tmp_path_factory.mktemp("data"))
 
     @pytest.fixture(params=["landlock", "none"])
     async def subject(self, request: pytest.FixtureRequest, tmp_path: Path, data: Path) -> Subject:

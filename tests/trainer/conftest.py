@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.trainer.data.small_corpus import make_small_dataset
+from tests.trainer.data.small_corpus import make_small_dataset, prepare_tiny_preset
 from trainer.data.dataset import Dataset
 
 
@@ -21,7 +19,4 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the set of the tiny preset."""
-    folder = tmp_path_factory.mktemp("data")
-    command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return folder
+    return prepare_tiny_preset(tmp_path_factory.mktemp("data"))

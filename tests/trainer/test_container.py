@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,18 +24,10 @@ ENGINE = os.environ.get("DOCKER_HOST", "")
 pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return folder
-
-
 @pytest.fixture
-async def subject(tmp_path: Path, data: Path) -> Subject:
+async def subject(tmp_path: Path, tiny_data: Path) -> Subject:
     settings = TrainerSettings(
-        data=data,
+        data=tiny_data,
         sandbox="container",
         threads=1,
         container_engine=ENGINE,

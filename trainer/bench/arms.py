@@ -7,11 +7,9 @@
 import ast
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from trainer.presets import PRESETS, Preset, Value, apply_preset, find_preset
-
-TEMPLATE = Path(__file__).parents[1] / "template" / "train.py"
+from trainer.presets import PRESETS, Preset, Value, find_preset
+from trainer.templates import template_files
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def _parse_arm(part: str, base: Preset) -> Arm:
         raise ValueError(f"an arm's name is letters, digits, dots and dashes, not {label!r}")
     if not changes_text:
         preset = base if label == "default" else find_preset(label)
-        return Arm(label, apply_preset(TEMPLATE.read_text(encoding="utf-8"), preset))
+        return Arm(label, template_files(preset)["train.py"])
     origin = PRESETS.get(label, base)
     changes: dict[str, Value] = dict(origin.hyperparameters)
     for change in changes_text.split(";"):
@@ -51,8 +49,7 @@ def _parse_arm(part: str, base: Preset) -> Arm:
             raise ValueError(f"arm {label!r}: {change!r} is not NAME=LITERAL") from error
         if not equals:
             raise ValueError(f"arm {label!r}: {change!r} is not NAME=LITERAL")
-    text = apply_preset(TEMPLATE.read_text(encoding="utf-8"), replace(origin, hyperparameters=changes))
-    return Arm(label, text)
+    return Arm(label, template_files(replace(origin, hyperparameters=changes))["train.py"])
 
 
 def _evaluate(literal: str) -> Value:

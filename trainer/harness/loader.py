@@ -89,13 +89,14 @@ class TokenLoader:
         self._stop = threading.Event()
         self._ready: queue.Queue[tuple[int, npt.NDArray[np.uint16]]] = queue.Queue(BATCHES_AHEAD)
         self._batches = self._in_order()
-        self._thread = threading.Thread(target=self._read_ahead, name="token-loader", daemon=True)
+        self._thread: threading.Thread | None = None
         if prefetch:
+            self._thread = threading.Thread(target=self._read_ahead, name="token-loader", daemon=True)
             self._thread.start()
 
     def next(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The next batch. Blocks until it has been read."""
-        self.epoch, batch = self._ready.get() if self._thread.ident else next(self._batches)
+        self.epoch, batch = next(self._batches) if self._thread is None else self._ready.get()
         self.checksum = zlib.crc32(batch.tobytes(), self.checksum)
         host = torch.from_numpy(batch.view(np.int16))
         if self._device.type == "cuda":
@@ -105,7 +106,7 @@ class TokenLoader:
 
     def close(self) -> None:
         self._stop.set()
-        if self._thread.ident:
+        if self._thread is not None:
             self._thread.join(timeout=5)
 
     def _read_ahead(self) -> None:

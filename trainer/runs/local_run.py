@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainer.data.dataset import Dataset
 from trainer.devices import torch_version
-from trainer.estimate import TEMPLATE, TooLargeError, refuse_too_large
+from trainer.estimate import TooLargeError, refuse_too_large
 from trainer.executor import EndEvent, Job, LogEvent, MetricEvent, PhaseEvent, RunEvent
 from trainer.experiment import Audit, Evaluation, Failure, Finding, Result, State, Tier
 from trainer.runs.artifacts import add_tokenizer, hash_artifacts
@@ -22,6 +22,7 @@ from trainer.runs.folder import RunFolder
 from trainer.runs.rules import check_training, check_work
 from trainer.runs.training_run import Trained, TrainingRun
 from trainer.sandbox.container import remove_containers_below
+from trainer.templates import TRAIN_PY
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class LocalRun:
         if failed_work := next((audit for audit in audits if not audit.passed), None):
             message = "the steps that it reports take more computing than the run did"
             return _refused(result, failed_work, evaluation, message)
-        if self._settings.compile_cache and is_template(self._job.source, TEMPLATE.read_text("utf-8")):
+        if self._settings.compile_cache and is_template(self._job.source, TRAIN_PY.read_text("utf-8")):
             await asyncio.to_thread(add_to_cache, self._shared_cache, self._folder.compile_cache)
         return replace(result, val_bpb=report.val_bpb, val_bpb_legacy=report.val_bpb_legacy)
 

@@ -1,6 +1,8 @@
 """A small real corpus for tests: modules of the running Python as jsonl, and a data set made from it."""
 
 import json
+import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -28,3 +30,10 @@ def write_corpus(path: Path) -> Path:
 def make_small_dataset(folder: Path, request: Request = SMALL) -> Dataset:
     """A data set of about 200 k training tokens, made in a second or two."""
     return prepare(FileCorpus(write_corpus(folder / "corpus.jsonl")), request, folder / "data")
+
+
+def prepare_tiny_preset(folder: Path) -> Path:
+    """Makes the data set of the preset `tiny` in a folder of data sets, which is returned."""
+    command = [sys.executable, "-m", "trainer.data", "prepare", "--preset", "tiny", "--data", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return folder
