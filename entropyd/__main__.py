@@ -17,7 +17,7 @@ def run(arguments: Sequence[str]) -> int:
 
             return assess(arguments[1:])
         case ["probe"]:
-            from entropyd.probe import main as probe
+            from entropyd.sources.probe import main as probe
 
             return probe(arguments[1:])
         case ["bench"]:

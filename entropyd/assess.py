@@ -26,9 +26,9 @@ from entropyd.restart_check import check_restarts
 from entropyd.site_report import SiteReport, credit_for, write_report
 from entropyd.source import EntropySource, SourceUnavailableError
 from entropyd.sources import source_opener
+from entropyd.sources.tuning import Tuning, default_sample_rate
 from entropyd.state_store import StateStore
 from entropyd.status import installed_version
-from entropyd.tuning import Tuning, default_sample_rate
 from services.errors import ConfigurationError
 
 DEFAULT_CREDIT = Fraction(1, 10)

@@ -26,7 +26,7 @@ def bench_pipeline(chunks: int = 60) -> dict[str, float]:
     """CPU seconds of this process, so that other programs do not count."""
     from entropyd.pipeline import Pipeline
     from entropyd.source import Chunk, SourceDescription, SourceKind
-    from entropyd.synthetic import SyntheticReceiver
+    from entropyd.sources.synthetic import SyntheticReceiver
 
     receiver = SyntheticReceiver(1)
     data = [receiver.chunk() for _ in range(chunks)]
@@ -140,7 +140,7 @@ async def _timed_get(host: str, port: int) -> float:
 
 
 def _write_noise(path: Path) -> None:
-    from entropyd.synthetic import SyntheticReceiver
+    from entropyd.sources.synthetic import SyntheticReceiver
 
     receiver = SyntheticReceiver(2)
     path.write_bytes(b"".join(receiver.chunk() for _ in range(20)))

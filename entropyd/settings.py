@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from entropyd.sources.tuning import QUIET_FREQUENCY_HZ, Tuning, default_sample_rate
 from entropyd.station import Timers
-from entropyd.tuning import QUIET_FREQUENCY_HZ, Tuning, default_sample_rate
 from services.security import read_secret
 from services.settings import DaemonSettings
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from entropyd.auto_source import AutoSource
-from entropyd.file_source import FileSource
-from entropyd.http_source import HttpSource
-from entropyd.os_source import OsSource
-from entropyd.rtl_tcp_source import RtlTcpSource
-from entropyd.rtlsdr_source import RtlSdrSource
 from entropyd.source import EntropySource, SourceKind
-from entropyd.tuning import Tuning
+from entropyd.sources.auto_source import AutoSource
+from entropyd.sources.file_source import FileSource
+from entropyd.sources.http_source import HttpSource
+from entropyd.sources.os_source import OsSource
+from entropyd.sources.rtl_tcp_source import RtlTcpSource
+from entropyd.sources.rtlsdr_source import RtlSdrSource
+from entropyd.sources.tuning import Tuning
 from tests.contract.entropy_source import EntropySourceContract, SourceUnderTest
 from tests.entropyd.conftest import FakeDongle, dongle, fake_library  # noqa: F401 - fixtures
 from tests.entropyd.rtl_tcp_emulator import RtlTcpEmulator, rtl_tcp_emulator

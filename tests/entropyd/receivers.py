@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from entropyd.source import Chunk, SourceDescription, SourceKind
-from entropyd.synthetic import SyntheticReceiver, counter_chunk
+from entropyd.sources.synthetic import SyntheticReceiver, counter_chunk
 
 RADIO = SourceDescription(SourceKind.RADIO, "rtlsdr:test @ 1420.4 MHz", raw=True)
 PAIRS = 131_072

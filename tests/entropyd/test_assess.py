@@ -17,9 +17,9 @@ from entropyd.estimators import estimate_all, estimate_bit_markov
 from entropyd.nist_tool import compare_with_ours, nist_results, run_nist_tool
 from entropyd.restart_check import check_restarts, count_limit
 from entropyd.site_report import credit_for, read_report
+from entropyd.sources.synthetic import SyntheticReceiver
+from entropyd.sources.tuning import Tuning
 from entropyd.state_store import StateStore
-from entropyd.synthetic import SyntheticReceiver
-from entropyd.tuning import Tuning
 from services.errors import ConfigurationError
 from tests.entropyd.conftest import FakeDongle
 from tests.entropyd.test_daemon import get

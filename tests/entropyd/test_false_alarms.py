@@ -10,7 +10,7 @@ import pytest
 
 from entropyd.pipeline import Pipeline
 from entropyd.source import Chunk, SourceDescription, SourceKind
-from entropyd.synthetic import SyntheticReceiver
+from entropyd.sources.synthetic import SyntheticReceiver
 from entropyd.verdicts import Severity
 from tests.entropyd.receivers import BYTES, RADIO, Feed
 

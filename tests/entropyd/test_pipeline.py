@@ -11,7 +11,7 @@ from entropyd.health import HealthState
 from entropyd.pipeline import ChunkReport, Pipeline, PipelineSettings
 from entropyd.pools import Block
 from entropyd.source import SourceDescription, SourceKind
-from entropyd.synthetic import SyntheticReceiver
+from entropyd.sources.synthetic import SyntheticReceiver
 from tests.entropyd.receivers import FAILURES, RADIO, Feed, healthy, same_chunk, synthetic
 
 KEY = b"k" * 32

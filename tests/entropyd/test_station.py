@@ -13,17 +13,24 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from entropyd.auto_source import AutoSource
 from entropyd.dispenser import Dispenser
 from entropyd.draw import Policy, PoolKind
 from entropyd.health import HealthState
-from entropyd.http_source import HttpSource
-from entropyd.os_source import OsSource
-from entropyd.rtl_tcp_source import SET_AGC, SET_FREQUENCY, SET_GAIN, SET_GAIN_MODE, SET_RATE, RtlTcpSource
 from entropyd.source import EntropySource, SourceKind, SourceUnavailableError
+from entropyd.sources.auto_source import AutoSource
+from entropyd.sources.http_source import HttpSource
+from entropyd.sources.os_source import OsSource
+from entropyd.sources.rtl_tcp_source import (
+    SET_AGC,
+    SET_FREQUENCY,
+    SET_GAIN,
+    SET_GAIN_MODE,
+    SET_RATE,
+    RtlTcpSource,
+)
+from entropyd.sources.synthetic import counter_chunk
+from entropyd.sources.tuning import Tuning, default_sample_rate
 from entropyd.station import Station, Timers
-from entropyd.synthetic import counter_chunk
-from entropyd.tuning import Tuning, default_sample_rate
 from services.errors import UnavailableError
 from tests.entropyd.conftest import FakeDongle
 from tests.entropyd.receivers import carrier

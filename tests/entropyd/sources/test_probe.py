@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from entropyd.auto_source import is_plugged_in
-from entropyd.probe import main as probe
+from entropyd.sources.auto_source import is_plugged_in
+from entropyd.sources.probe import main as probe
 from tests.entropyd.conftest import FakeDongle
 
 

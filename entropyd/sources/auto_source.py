@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from entropyd.rtlsdr_source import RtlSdrSource
 from entropyd.source import Chunk, EntropySource, SourceDescription, SourceUnavailableError
-from entropyd.tuning import Tuning
+from entropyd.sources.rtlsdr_source import RtlSdrSource
+from entropyd.sources.tuning import Tuning
 
 USB_DEVICES = Path("/sys/bus/usb/devices")
 _RTL2832_IDS = {("0bda", "2832"), ("0bda", "2838"), ("1d50", "604b")}

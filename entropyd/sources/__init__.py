@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from entropyd.source import EntropySource
-from entropyd.tuning import Tuning
+from entropyd.sources.tuning import Tuning
 from services.errors import ConfigurationError
 
 
@@ -18,30 +18,30 @@ def source_opener(
     scheme, _, rest = url.partition(":")
     match scheme:
         case "os":
-            from entropyd.os_source import OsSource
+            from entropyd.sources.os_source import OsSource
 
             return OsSource
         case "auto" if not rest:
-            from entropyd.auto_source import USB_DEVICES, AutoSource
+            from entropyd.sources.auto_source import USB_DEVICES, AutoSource
 
             return lambda: AutoSource(tuning, usb_devices=usb_devices or USB_DEVICES)
         case "rtlsdr":
-            from entropyd.rtlsdr_source import RtlSdrSource
+            from entropyd.sources.rtlsdr_source import RtlSdrSource
 
             tuned = replace(tuning, serial=rest.strip("/") or tuning.serial)
             return lambda: RtlSdrSource(tuned)
         case "rtl_tcp":
-            from entropyd.rtl_tcp_source import RtlTcpSource, parse_rtl_tcp_url
+            from entropyd.sources.rtl_tcp_source import RtlTcpSource, parse_rtl_tcp_url
 
             host, port = parse_rtl_tcp_url(url)
             return lambda: RtlTcpSource(host, port, tuning)
         case "http" | "https":
-            from entropyd.http_source import HttpSource, check_http_url
+            from entropyd.sources.http_source import HttpSource, check_http_url
 
             checked = check_http_url(url)
             return lambda: HttpSource(checked, token=token)
         case "file":
-            from entropyd.file_source import FileSource, parse_file_url
+            from entropyd.sources.file_source import FileSource, parse_file_url
 
             path, loop = parse_file_url(url)
             size, rate = tuning.chunk_bytes, tuning.sample_rate

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from entropyd.auto_source import USB_DEVICES, is_plugged_in
-from entropyd.reader_frames import ERROR, read_frame
-from entropyd.rtlsdr_source import describe_exit, start_reader, wait_briefly
 from entropyd.source import SourceUnavailableError
 from entropyd.sources import source_opener
-from entropyd.tuning import Tuning
+from entropyd.sources.auto_source import USB_DEVICES, is_plugged_in
+from entropyd.sources.reader_frames import ERROR, read_frame
+from entropyd.sources.rtlsdr_source import describe_exit, start_reader, wait_briefly
+from entropyd.sources.tuning import Tuning
 
 PROBE_SECONDS = 15.0
 

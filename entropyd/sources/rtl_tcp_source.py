@@ -19,7 +19,7 @@ from entropyd.source import (
     SourceKind,
     SourceUnavailableError,
 )
-from entropyd.tuning import Tuning
+from entropyd.sources.tuning import Tuning
 from services.addresses import parse_address
 
 DEFAULT_PORT = 1234

@@ -14,7 +14,6 @@ import sys
 from dataclasses import asdict
 from typing import Any, Self
 
-from entropyd.reader_frames import CHUNK, ERROR, HELLO, Frame, read_frame
 from entropyd.source import (
     Chunk,
     EntropySource,
@@ -22,9 +21,10 @@ from entropyd.source import (
     SourceKind,
     SourceUnavailableError,
 )
-from entropyd.tuning import Tuning
+from entropyd.sources.reader_frames import CHUNK, ERROR, HELLO, Frame, read_frame
+from entropyd.sources.tuning import Tuning
 
-READER_MODULE = "entropyd.rtlsdr_reader"
+READER_MODULE = "entropyd.sources.rtlsdr_reader"
 
 
 class RtlSdrSource:

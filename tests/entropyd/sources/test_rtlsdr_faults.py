@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from entropyd.health import HealthState
-from entropyd.rtl_tcp_source import RtlTcpSource
-from entropyd.rtlsdr_source import RtlSdrSource
 from entropyd.source import SourceUnavailableError
+from entropyd.sources.rtl_tcp_source import RtlTcpSource
+from entropyd.sources.rtlsdr_source import RtlSdrSource
+from entropyd.sources.tuning import Tuning
 from entropyd.station import Timers
-from entropyd.tuning import Tuning
 from services.addresses import parse_address
 from tests.entropyd.conftest import FakeDongle
 from tests.entropyd.http_side import ask

@@ -1,6 +1,6 @@
 """The reader process: the only place where pyrtlsdr (GPL) and librtlsdr are loaded, and may crash or hang.
 
-Run as `python -m entropyd.rtlsdr_reader JSON`, with the fields of Tuning, or {"probe": true} to list
+Run as `python -m entropyd.sources.rtlsdr_reader JSON`, with the fields of Tuning, or {"probe": true} to list
 devices. It writes frames to stdout and ends when its stdin does, so it never outlives its parent.
 """
 
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from entropyd.reader_frames import CHUNK, ERROR, HELLO, pack_frame
+from entropyd.sources.reader_frames import CHUNK, ERROR, HELLO, pack_frame
 
 _OPEN_CAUSES = {
     -3: ("no-permission", "no permission to open the dongle; install the udev rule of docs/entropyd.md"),
