@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 
-from entropyd.continuous_tests import Samples
 from entropyd.estimators import Estimates, estimate_all
 from entropyd.gathering import gather_restarts, gather_samples
+from entropyd.health_tests.continuous_tests import Samples
 from entropyd.nist_tool import compare_with_ours, nist_results, run_nist_tool
 from entropyd.restart_check import check_restarts
 from entropyd.site_report import SiteReport, credit_for, write_report

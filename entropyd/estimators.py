@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from entropyd.continuous_tests import Samples
-from entropyd.sample_statistics import count_pairs, estimate_common_value, estimate_markov
+from entropyd.health_tests.continuous_tests import Samples
+from entropyd.health_tests.sample_statistics import count_pairs, estimate_common_value, estimate_markov
 
 LAGS = 128
 

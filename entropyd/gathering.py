@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from entropyd.continuous_tests import Samples
+from entropyd.health_tests.continuous_tests import Samples
 from entropyd.pipeline import Pipeline
 from entropyd.source import EntropySource, SourceUnavailableError
 

@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from entropyd.continuous_tests import Samples
 from entropyd.estimators import Estimates
+from entropyd.health_tests.continuous_tests import Samples
 
 TOOL = "ea_non_iid"
 TIMEOUT_SECONDS = 900.0

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from entropyd.continuous_tests import Samples
+from entropyd.health_tests.continuous_tests import Samples
 
 FALSE_ALARM = 0.01
 

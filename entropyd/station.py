@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from entropyd.dispenser import OS_ORIGIN, Dispenser
 from entropyd.health import HealthState
+from entropyd.health_tests.replay_tests import ReplayTests
+from entropyd.health_tests.verdicts import Severity
 from entropyd.pipeline import ChunkReport, Pipeline, PipelineSettings
 from entropyd.remote_intake import RemoteIntake
-from entropyd.replay_tests import ReplayTests
 from entropyd.source import Chunk, EntropySource, SourceKind, SourceUnavailableError
-from entropyd.verdicts import Severity
 
 log = logging.getLogger(__name__)
 

@@ -163,7 +163,7 @@ def test_a_file_may_repeat_itself_and_is_never_a_radio() -> None:
 
 
 def test_replay_memory_survives_reopening() -> None:
-    from entropyd.replay_tests import ReplayTests
+    from entropyd.health_tests.replay_tests import ReplayTests
 
     feed, memory, data = Feed(), ReplayTests(), next(healthy(7))
     assert not Pipeline(RADIO, KEY, None, memory).process(feed.chunk(data)).verdict.is_alarm

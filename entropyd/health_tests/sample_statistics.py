@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from entropyd.continuous_tests import Samples
+from entropyd.health_tests.continuous_tests import Samples
 
 _VALUES = np.arange(256)
 # Confidence of the estimates in SP 800-90B section 6.3: the upper end of a 99 % interval.

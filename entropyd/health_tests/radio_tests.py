@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from entropyd.continuous_tests import Samples
-from entropyd.sample_statistics import SampleStatistics, measure
-from entropyd.spectrum import peak_over_median_db
-from entropyd.verdicts import Verdict, degraded, failed, uncredited
+from entropyd.health_tests.continuous_tests import Samples
+from entropyd.health_tests.sample_statistics import SampleStatistics, measure
+from entropyd.health_tests.spectrum import peak_over_median_db
+from entropyd.health_tests.verdicts import Verdict, degraded, failed, uncredited
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from entropyd.continuous_tests import AdaptiveProportion, ContinuousTests, RepetitionCount, make_cutoffs
-from entropyd.verdicts import Severity
+from entropyd.health_tests.continuous_tests import (
+    AdaptiveProportion,
+    ContinuousTests,
+    RepetitionCount,
+    make_cutoffs,
+)
+from entropyd.health_tests.verdicts import Severity
 
 
 class ScalarRepetition:

@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from entropyd.cutoffs import APT_WINDOW, adaptive_cutoff, repetition_cutoff
-from entropyd.verdicts import PASSED, Verdict, failed, permanent
+from entropyd.health_tests.cutoffs import APT_WINDOW, adaptive_cutoff, repetition_cutoff
+from entropyd.health_tests.verdicts import PASSED, Verdict, failed, permanent
 
 Samples = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from entropyd.continuous_tests import Samples
+from entropyd.health_tests.continuous_tests import Samples
 
 SEGMENT = 1024
 SEGMENTS = 16

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from entropyd.health_tests.verdicts import Severity
 from entropyd.pipeline import Pipeline
 from entropyd.source import Chunk, SourceDescription, SourceKind
 from entropyd.sources.synthetic import SyntheticReceiver
-from entropyd.verdicts import Severity
 from tests.entropyd.receivers import BYTES, RADIO, Feed
 
 CAPTURE = os.environ.get("AUTORESEARCH_TEST_CAPTURE", "")  # modes1.bin of dump1090, raw u8 I/Q

@@ -7,7 +7,7 @@ from fractions import Fraction
 import mpmath
 import pytest
 
-from entropyd.cutoffs import adaptive_cutoff, repetition_cutoff
+from entropyd.health_tests.cutoffs import adaptive_cutoff, repetition_cutoff
 
 ENTROPIES = [Fraction(text) for text in ("0.1", "0.25", "0.3", "0.5", "1", "1.36", "2", "3", "6")]
 ALPHAS = (20, 30, 40, 60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 
-from entropyd.verdicts import PASSED, Verdict, failed
+from entropyd.health_tests.verdicts import PASSED, Verdict, failed
 
 ANCHOR_BYTES = 128
 REMEMBERED_CHUNKS = 64
