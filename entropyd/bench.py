@@ -24,7 +24,7 @@ PARTS = ("pipeline", "grpc", "http", "receipts")
 
 def bench_pipeline(chunks: int = 60) -> dict[str, float]:
     """CPU seconds of this process, so that other programs do not count."""
-    from entropyd.pipeline import Pipeline
+    from entropyd.conditioning.pipeline import Pipeline
     from entropyd.source import Chunk, SourceDescription, SourceKind
     from entropyd.sources.synthetic import SyntheticReceiver
 

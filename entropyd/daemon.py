@@ -13,7 +13,9 @@ from pathlib import Path
 from autoresearch.entropy.v1.entropy_pb2_grpc import add_EntropyServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
-from entropyd.accounting import Ledger
+from entropyd.conditioning.accounting import Ledger
+from entropyd.conditioning.pipeline import DEFAULT_MIN_ENTROPY, PipelineSettings
+from entropyd.conditioning.pools import FullPool
 from entropyd.dispenser import Dispenser
 from entropyd.draw import Policy
 from entropyd.generator import Generator
@@ -21,8 +23,6 @@ from entropyd.grpc_api import SERVICE_NAME, EntropyServicer
 from entropyd.health import HealthRecord
 from entropyd.http_api import SdrRandomApi, is_compatible_path
 from entropyd.office import ReceiptOffice
-from entropyd.pipeline import DEFAULT_MIN_ENTROPY, PipelineSettings
-from entropyd.pools import FullPool
 from entropyd.receipts import Signer
 from entropyd.seed_packs import SeedPacks
 from entropyd.settings import EntropydSettings

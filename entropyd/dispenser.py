@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
+from entropyd.conditioning.pools import Block, FullPool
 from entropyd.draw import MAX_DRAW_BYTES, Draw, Policy, PoolKind
 from entropyd.generator import SECURITY_STRENGTH_BITS, Generator
 from entropyd.health import HealthRecord, HealthState, utc_now
-from entropyd.pools import Block, FullPool
 from entropyd.source import SourceDescription, SourceKind
 from services.errors import InvalidArgumentError, UnavailableError
 

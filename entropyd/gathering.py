@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from entropyd.conditioning.pipeline import Pipeline
 from entropyd.health_tests.continuous_tests import Samples
-from entropyd.pipeline import Pipeline
 from entropyd.source import EntropySource, SourceUnavailableError
 
 STALL_SECONDS = 5.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from entropyd.pipeline import LARGEST_MIN_ENTROPY
+from entropyd.conditioning.pipeline import LARGEST_MIN_ENTROPY
 from entropyd.sources.tuning import Tuning
 
 FILE_NAME = "site-report.json"

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from entropyd.conditioning.pipeline import ChunkReport, Pipeline, PipelineSettings
+from entropyd.conditioning.remote_intake import RemoteIntake
 from entropyd.dispenser import OS_ORIGIN, Dispenser
 from entropyd.health import HealthState
 from entropyd.health_tests.replay_tests import ReplayTests
 from entropyd.health_tests.verdicts import Severity
-from entropyd.pipeline import ChunkReport, Pipeline, PipelineSettings
-from entropyd.remote_intake import RemoteIntake
 from entropyd.source import Chunk, EntropySource, SourceKind, SourceUnavailableError
 
 log = logging.getLogger(__name__)

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from entropyd.accounting import Ledger
+from entropyd.conditioning.accounting import Ledger
+from entropyd.conditioning.pools import Block, FullPool
 from entropyd.dispenser import Dispenser
 from entropyd.draw import Policy, PoolKind
 from entropyd.generator import Generator
 from entropyd.health import HealthRecord, HealthState
-from entropyd.pools import Block, FullPool
 from entropyd.source import SourceKind
 from services.errors import InvalidArgumentError, UnavailableError
 from tests.entropyd.receivers import RADIO

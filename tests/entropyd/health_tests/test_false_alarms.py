@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from entropyd.conditioning.pipeline import Pipeline
 from entropyd.health_tests.verdicts import Severity
-from entropyd.pipeline import Pipeline
 from entropyd.source import Chunk, SourceDescription, SourceKind
 from entropyd.sources.synthetic import SyntheticReceiver
 from tests.entropyd.receivers import BYTES, RADIO, Feed

@@ -7,14 +7,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from entropyd.conditioner import Conditioner
+from entropyd.conditioning.conditioner import Conditioner
+from entropyd.conditioning.pools import Block
 from entropyd.health import HealthState
 from entropyd.health_tests.continuous_tests import ContinuousTests, Cutoffs, Samples, make_cutoffs
 from entropyd.health_tests.radio_tests import RadioLimits, RadioTests
 from entropyd.health_tests.replay_tests import ReplayTests
 from entropyd.health_tests.sample_statistics import SampleStatistics
 from entropyd.health_tests.verdicts import PASSED, Severity, Verdict, degraded, failed, worst
-from entropyd.pools import Block
 from entropyd.source import Chunk, SourceDescription, SourceKind
 
 DEFAULT_MIN_ENTROPY = Fraction(1, 10)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entropyd.accounting import Ledger, OverdrawnError, output_entropy
-from entropyd.conditioner import Conditioner
-from entropyd.pools import Block, FullPool
+from entropyd.conditioning.accounting import Ledger, OverdrawnError, output_entropy
+from entropyd.conditioning.conditioner import Conditioner
+from entropyd.conditioning.pools import Block, FullPool
 from tests.entropyd.receivers import RADIO
 
 

@@ -7,8 +7,8 @@ import hmac
 from fractions import Fraction
 from math import ceil
 
-from entropyd.accounting import CREDIT_PER_BLOCK_BITS
-from entropyd.pools import Block
+from entropyd.conditioning.accounting import CREDIT_PER_BLOCK_BITS
+from entropyd.conditioning.pools import Block
 from entropyd.source import SourceDescription
 
 

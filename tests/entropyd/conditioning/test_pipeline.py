@@ -7,9 +7,9 @@ from itertools import islice
 
 import pytest
 
+from entropyd.conditioning.pipeline import ChunkReport, Pipeline, PipelineSettings
+from entropyd.conditioning.pools import Block
 from entropyd.health import HealthState
-from entropyd.pipeline import ChunkReport, Pipeline, PipelineSettings
-from entropyd.pools import Block
 from entropyd.source import SourceDescription, SourceKind
 from entropyd.sources.synthetic import SyntheticReceiver
 from tests.entropyd.receivers import FAILURES, RADIO, Feed, healthy, same_chunk, synthetic

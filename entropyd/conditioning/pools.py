@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from entropyd.accounting import Ledger
+from entropyd.conditioning.accounting import Ledger
 from entropyd.source import SourceDescription
 
 

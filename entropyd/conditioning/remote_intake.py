@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from entropyd.conditioner import Conditioner
+from entropyd.conditioning.conditioner import Conditioner
+from entropyd.conditioning.pools import Block
 from entropyd.health import HealthState
-from entropyd.pools import Block
 from entropyd.source import Chunk, RemoteStatement, SourceDescription
 
 _ALIVE = (HealthState.HEALTHY.value, HealthState.DEGRADED.value)
