@@ -22,12 +22,12 @@ from entropyd.estimators import Estimates, estimate_all
 from entropyd.gathering import gather_restarts, gather_samples
 from entropyd.health_tests.continuous_tests import Samples
 from entropyd.nist_tool import compare_with_ours, nist_results, run_nist_tool
+from entropyd.records.state_store import StateStore
 from entropyd.restart_check import check_restarts
 from entropyd.site_report import SiteReport, credit_for, write_report
 from entropyd.source import EntropySource, SourceUnavailableError
 from entropyd.sources import source_opener
 from entropyd.sources.tuning import Tuning, default_sample_rate
-from entropyd.state_store import StateStore
 from entropyd.status import installed_version
 from services.errors import ConfigurationError
 

@@ -81,9 +81,9 @@ async def bench_http(draws: int = 500, streams: int = 8) -> dict[str, float]:
 def bench_receipts(count: int = 10_000) -> dict[str, float]:
     from datetime import UTC, datetime
 
-    from entropyd.draw import Draw, PoolKind
+    from entropyd.dispensing.draw import Draw, PoolKind
     from entropyd.health import HealthState, SourceHealth
-    from entropyd.receipts import NO_RECEIPT, Signer, check_chain
+    from entropyd.records.receipts import NO_RECEIPT, Signer, check_chain
     from entropyd.source import SourceKind
 
     now, signer = datetime.now(UTC), Signer(bytes(range(32)))

@@ -16,19 +16,19 @@ from prometheus_client import CollectorRegistry
 from entropyd.conditioning.accounting import Ledger
 from entropyd.conditioning.pipeline import DEFAULT_MIN_ENTROPY, PipelineSettings
 from entropyd.conditioning.pools import FullPool
-from entropyd.dispenser import Dispenser
-from entropyd.draw import Policy
-from entropyd.generator import Generator
+from entropyd.dispensing.dispenser import Dispenser
+from entropyd.dispensing.draw import Policy
+from entropyd.dispensing.generator import Generator
 from entropyd.grpc_api import SERVICE_NAME, EntropyServicer
 from entropyd.health import HealthRecord
 from entropyd.http_api import SdrRandomApi, is_compatible_path
-from entropyd.office import ReceiptOffice
-from entropyd.receipts import Signer
-from entropyd.seed_packs import SeedPacks
+from entropyd.records.office import ReceiptOffice
+from entropyd.records.receipts import Signer
+from entropyd.records.seed_packs import SeedPacks
+from entropyd.records.state_store import StateStore
 from entropyd.settings import EntropydSettings
 from entropyd.site_report import SiteReport, read_report
 from entropyd.sources import source_opener
-from entropyd.state_store import StateStore
 from entropyd.station import Station
 from entropyd.status import Identity, StatusCollector, installed_version
 from services.daemon import Servers

@@ -10,9 +10,9 @@ from autoresearch.entropy.v1 import entropy_pb2 as pb
 from autoresearch.entropy.v1 import entropy_pb2_grpc as rpc
 from google.protobuf.duration_pb2 import Duration
 
-from entropyd.office import ReceiptOffice
-from entropyd.receipts import check_receipt
-from entropyd.seed_packs import SeedPacks
+from entropyd.records.office import ReceiptOffice
+from entropyd.records.receipts import check_receipt
+from entropyd.records.seed_packs import SeedPacks
 from entropyd.status import Identity
 from entropyd.wire import (
     read_policy,

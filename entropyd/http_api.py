@@ -14,10 +14,10 @@ from datetime import datetime
 
 from aiohttp import web
 
-from entropyd.draw import Draw, Policy
+from entropyd.dispensing.draw import Draw, Policy
 from entropyd.health import utc_now
 from entropyd.http_query import parse_query
-from entropyd.office import ReceiptOffice
+from entropyd.records.office import ReceiptOffice
 from entropyd.status import Identity
 from services.errors import UnavailableError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from entropyd.draw import Policy
+from entropyd.dispensing.draw import Policy
 
 DEFAULT_BYTES = 32
 MAX_BYTES = 4096

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from entropyd.conditioning.pipeline import ChunkReport, Pipeline, PipelineSettings
 from entropyd.conditioning.remote_intake import RemoteIntake
-from entropyd.dispenser import OS_ORIGIN, Dispenser
+from entropyd.dispensing.dispenser import OS_ORIGIN, Dispenser
 from entropyd.health import HealthState
 from entropyd.health_tests.replay_tests import ReplayTests
 from entropyd.health_tests.verdicts import Severity

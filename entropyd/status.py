@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from entropyd.dispenser import Dispenser
+from entropyd.dispensing.dispenser import Dispenser
 from entropyd.health import HealthState
 from entropyd.source import SourceKind
 

@@ -7,13 +7,13 @@ from datetime import datetime
 from autoresearch.entropy.v1 import entropy_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from entropyd.draw import Draw, Policy, PoolKind
+from entropyd.dispensing.draw import Draw, Policy, PoolKind
 from entropyd.health import HealthState, SourceHealth
-from entropyd.receipts import Receipt
-from entropyd.seed_chain import RevealedSeed
-from entropyd.seed_packs import load_draw
+from entropyd.records.receipts import Receipt
+from entropyd.records.seed_chain import RevealedSeed
+from entropyd.records.seed_packs import load_draw
+from entropyd.records.state_store import StoredPack
 from entropyd.source import SourceKind
-from entropyd.state_store import StoredPack
 from services.errors import InvalidArgumentError
 
 _POOLS = {pb.POOL_UNSPECIFIED: PoolKind.DRBG, pb.POOL_FULL: PoolKind.FULL, pb.POOL_DRBG: PoolKind.DRBG}

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from entropyd.dispenser import Dispenser
-from entropyd.draw import Policy
+from entropyd.dispensing.dispenser import Dispenser
+from entropyd.dispensing.draw import Policy
 from entropyd.http_api import SdrRandomApi, is_compatible_path
-from entropyd.office import ReceiptOffice
-from entropyd.receipts import Signer
-from entropyd.state_store import StateStore
+from entropyd.records.office import ReceiptOffice
+from entropyd.records.receipts import Signer
+from entropyd.records.state_store import StateStore
 from entropyd.status import Identity, StatusCollector
 from services.addresses import Address
 from services.http_server import HttpServer
 from services.security import ServerSecurity
-from tests.entropyd.test_dispenser import make_dispenser
+from tests.entropyd.dispensing.test_dispenser import make_dispenser
 
 CLOCK = datetime(2026, 7, 8, 9, 10, 11, 999_000, tzinfo=UTC)
 

@@ -15,11 +15,11 @@ from entropyd.assess import judge
 from entropyd.assess import main as assess
 from entropyd.estimators import estimate_all, estimate_bit_markov
 from entropyd.nist_tool import compare_with_ours, nist_results, run_nist_tool
+from entropyd.records.state_store import StateStore
 from entropyd.restart_check import check_restarts, count_limit
 from entropyd.site_report import credit_for, read_report
 from entropyd.sources.synthetic import SyntheticReceiver
 from entropyd.sources.tuning import Tuning
-from entropyd.state_store import StateStore
 from services.errors import ConfigurationError
 from tests.entropyd.conftest import FakeDongle
 from tests.entropyd.test_daemon import get
@@ -155,7 +155,7 @@ def signed_report(folder: Path, **changes: object) -> bytes:
     }
     with StateStore(folder) as store:
         write_report(SiteReport(**(values | changes)), store.private_key, folder)  # type: ignore[arg-type]
-        from entropyd.receipts import Signer
+        from entropyd.records.receipts import Signer
 
         return Signer(store.private_key).verify_key
 

@@ -18,9 +18,9 @@ import pytest
 from autoresearch.entropy.v1 import entropy_pb2 as pb
 
 from entropyd.daemon import serve
-from entropyd.receipts import check_chain
+from entropyd.records.receipts import check_chain
+from entropyd.records.state_store import StateStore
 from entropyd.settings import EntropydSettings
-from entropyd.state_store import StateStore
 from services.addresses import parse_address
 from services.entropy_client import EntropyClient
 from services.errors import ConfigurationError, UnauthenticatedError, UnavailableError

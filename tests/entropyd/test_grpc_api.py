@@ -13,14 +13,14 @@ from autoresearch.entropy.v1 import entropy_pb2 as pb
 from autoresearch.entropy.v1 import entropy_pb2_grpc as rpc
 from prometheus_client import CollectorRegistry
 
-from entropyd.dispenser import Dispenser
+from entropyd.dispensing.dispenser import Dispenser
 from entropyd.grpc_api import SERVICE_NAME, EntropyServicer
 from entropyd.health import HealthState
-from entropyd.office import ReceiptOffice
-from entropyd.receipts import Receipt, Signer, check_receipt
-from entropyd.seed_chain import RevealedSeed, check_seeds
-from entropyd.seed_packs import SeedPacks
-from entropyd.state_store import StateStore
+from entropyd.records.office import ReceiptOffice
+from entropyd.records.receipts import Receipt, Signer, check_receipt
+from entropyd.records.seed_chain import RevealedSeed, check_seeds
+from entropyd.records.seed_packs import SeedPacks
+from entropyd.records.state_store import StateStore
 from entropyd.status import Identity
 from services.addresses import Address
 from services.call_observer import CallObserver
@@ -36,7 +36,7 @@ from services.errors import (
 )
 from services.rpc_server import GrpcServer
 from services.security import ServerSecurity
-from tests.entropyd.test_dispenser import make_dispenser, make_healthy
+from tests.entropyd.dispensing.test_dispenser import make_dispenser, make_healthy
 
 
 @dataclass

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from entropyd.draw import Policy
+from entropyd.dispensing.draw import Policy
 from entropyd.health import HealthState
 from services.addresses import Address
+from tests.entropyd.dispensing.test_dispenser import make_healthy
 from tests.entropyd.http_side import ask, serve_http
-from tests.entropyd.test_dispenser import make_healthy
 
 OURS = [
     "source",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from entropyd.draw import Policy
+from entropyd.dispensing.draw import Policy
 from entropyd.http_query import parse_query
 
 

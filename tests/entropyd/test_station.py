@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from entropyd.dispenser import Dispenser
-from entropyd.draw import Policy, PoolKind
+from entropyd.dispensing.dispenser import Dispenser
+from entropyd.dispensing.draw import Policy, PoolKind
 from entropyd.health import HealthState
 from entropyd.source import EntropySource, SourceKind, SourceUnavailableError
 from entropyd.sources.auto_source import AutoSource
@@ -33,9 +33,9 @@ from entropyd.sources.tuning import Tuning, default_sample_rate
 from entropyd.station import Station, Timers
 from services.errors import UnavailableError
 from tests.entropyd.conftest import FakeDongle
+from tests.entropyd.dispensing.test_dispenser import make_dispenser
 from tests.entropyd.receivers import carrier
 from tests.entropyd.rtl_tcp_emulator import binomial_noise, rtl_tcp_emulator
-from tests.entropyd.test_dispenser import make_dispenser
 
 FAST = Timers(settle=0.0, stall=1.0, reopen=0.02, reopen_most=0.1, absent_most=0.2, permanent=0.2)
 

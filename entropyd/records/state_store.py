@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from entropyd.receipts import NO_RECEIPT, Receipt
+from entropyd.records.receipts import NO_RECEIPT, Receipt
 from services.errors import ConfigurationError, ResourceExhaustedError
 
 _SCHEMA_VERSION = 1

@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from entropyd.draw import Policy
-from entropyd.receipts import Signer, check_receipt
-from entropyd.seed_chain import RevealedSeed, build_links, check_seeds, derive_material, link_seed, seed_value
-from entropyd.seed_packs import SeedPacks, load_draw
+from entropyd.dispensing.draw import Policy
+from entropyd.records.receipts import Signer, check_receipt
+from entropyd.records.seed_chain import (
+    RevealedSeed,
+    build_links,
+    check_seeds,
+    derive_material,
+    link_seed,
+    seed_value,
+)
+from entropyd.records.seed_packs import SeedPacks, load_draw
+from entropyd.records.state_store import StateStore
 from entropyd.source import SourceKind
-from entropyd.state_store import StateStore
 from services.errors import (
     AlreadyExistsError,
     ConfigurationError,
@@ -24,7 +31,7 @@ from services.errors import (
     PermissionDeniedError,
     UnavailableError,
 )
-from tests.entropyd.test_dispenser import make_dispenser, make_healthy
+from tests.entropyd.dispensing.test_dispenser import make_dispenser, make_healthy
 
 FALLBACK = Policy.FALLBACK
 
@@ -184,8 +191,8 @@ def test_a_damaged_or_newer_state_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_old_receipts_are_dropped_but_those_of_packs_stay(tmp_path: Path) -> None:
-    from entropyd.draw import PoolKind
-    from entropyd.office import ReceiptOffice
+    from entropyd.dispensing.draw import PoolKind
+    from entropyd.records.office import ReceiptOffice
 
     with StateStore(tmp_path, keep_receipts=100) as store:
         signer, dispenser = Signer(store.private_key), make_dispenser()

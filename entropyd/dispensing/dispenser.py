@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from entropyd.conditioning.pools import Block, FullPool
-from entropyd.draw import MAX_DRAW_BYTES, Draw, Policy, PoolKind
-from entropyd.generator import SECURITY_STRENGTH_BITS, Generator
+from entropyd.dispensing.draw import MAX_DRAW_BYTES, Draw, Policy, PoolKind
+from entropyd.dispensing.generator import SECURITY_STRENGTH_BITS, Generator
 from entropyd.health import HealthRecord, HealthState, utc_now
 from entropyd.source import SourceDescription, SourceKind
 from services.errors import InvalidArgumentError, UnavailableError

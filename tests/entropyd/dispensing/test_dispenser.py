@@ -8,9 +8,9 @@ import pytest
 
 from entropyd.conditioning.accounting import Ledger
 from entropyd.conditioning.pools import Block, FullPool
-from entropyd.dispenser import Dispenser
-from entropyd.draw import Policy, PoolKind
-from entropyd.generator import Generator
+from entropyd.dispensing.dispenser import Dispenser
+from entropyd.dispensing.draw import Policy, PoolKind
+from entropyd.dispensing.generator import Generator
 from entropyd.health import HealthRecord, HealthState
 from entropyd.source import SourceKind
 from services.errors import InvalidArgumentError, UnavailableError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from entropyd.dispenser import Dispenser
-from entropyd.draw import Draw, Policy, PoolKind
-from entropyd.receipts import Receipt, Signer
-from entropyd.state_store import StateStore
+from entropyd.dispensing.dispenser import Dispenser
+from entropyd.dispensing.draw import Draw, Policy, PoolKind
+from entropyd.records.receipts import Receipt, Signer
+from entropyd.records.state_store import StateStore
 
 
 @dataclass(frozen=True)

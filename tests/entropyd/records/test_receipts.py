@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from entropyd.draw import Draw, PoolKind
+from entropyd.dispensing.draw import Draw, PoolKind
 from entropyd.health import HealthState, SourceHealth
-from entropyd.receipts import NO_RECEIPT, Receipt, Signer, check_chain, check_receipt
+from entropyd.records.receipts import NO_RECEIPT, Receipt, Signer, check_chain, check_receipt
 from entropyd.source import SourceKind
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

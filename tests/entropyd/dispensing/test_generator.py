@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from entropyd.generator import Generator, HmacDrbg
+from entropyd.dispensing.generator import Generator, HmacDrbg
 
 VECTORS = json.loads(Path(__file__).with_name("hmac_drbg_sha512.json").read_text())["vectors"]
 
@@ -65,7 +65,7 @@ def test_copies_of_a_process_image_differ_at_once() -> None:
 def test_parent_and_child_after_fork_differ() -> None:
     code = (
         "import os, sys\n"
-        "from entropyd.generator import Generator\n"
+        "from entropyd.dispensing.generator import Generator\n"
         "g = Generator(); r, w = os.pipe()\n"
         "if os.fork() == 0:\n"
         "    os.write(w, g.generate(32)); os._exit(0)\n"

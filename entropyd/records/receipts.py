@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from entropyd.draw import Draw
+from entropyd.dispensing.draw import Draw
 
 PUBLIC_BYTES_LIMIT = 1024  # longer draws are named by their hash alone
 NO_RECEIPT = bytes(32)

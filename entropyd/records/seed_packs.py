@@ -6,19 +6,19 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from entropyd.dispenser import Dispenser
-from entropyd.draw import Draw, Policy, PoolKind
+from entropyd.dispensing.dispenser import Dispenser
+from entropyd.dispensing.draw import Draw, Policy, PoolKind
 from entropyd.health import HealthState, SourceHealth
-from entropyd.receipts import Signer
-from entropyd.seed_chain import (
+from entropyd.records.receipts import Signer
+from entropyd.records.seed_chain import (
     RevealedSeed,
     build_links,
     check_seed,
     derive_material,
     seed_value,
 )
+from entropyd.records.state_store import StateStore, StoredPack
 from entropyd.source import SourceKind
-from entropyd.state_store import StateStore, StoredPack
 from services.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
