@@ -32,7 +32,10 @@ EVERY_CAPABILITY = frozenset(Capability)
 
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
-    """Counts as the backend stores them. `place` names scheme and place, never a password."""
+    """Counts as the backend stores them. `place` names scheme and place, never a password.
+
+    `durable`: an acknowledged change outlives a power cut, as far as the backend can know.
+    """
 
     place: str
     row_count: int
@@ -40,6 +43,7 @@ class BackendStatus:
     highest_id: int  # highest memory id ever stored, deleted ones included, 0 for none
     last_sequence: int  # sequence of the newest event, 0 for none
     warnings: tuple[str, ...] = ()
+    durable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

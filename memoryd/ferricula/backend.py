@@ -92,7 +92,9 @@ class FerriculaBackend:
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_understood("/status", error) from error
         warnings = ["the remote store is read-only here"] if self._read_only else []
-        return BackendStatus(f"ferricula:{self._base_url}", rows, edges, highest, 0, tuple(warnings))
+        place = f"ferricula:{self._base_url}"
+        # What the remote syncs is not known here: another memoryd syncs all, a ferricula not recalls.
+        return BackendStatus(place, rows, edges, highest, 0, tuple(warnings), durable=False)
 
     async def backup(self, path: Path) -> BackupResult:
         raise UnsupportedError(

@@ -10,36 +10,42 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
 from memoryd.backend import EVERY_CAPABILITY, BackendStatus, BackupResult, Capability, MemoryBackend
+from memoryd.checksums import SetAside
 from memoryd.memory import Batch, Edge, Event, Memory
 from memoryd.postgres.connection import ANSWER_SECONDS, SESSION, WriterLock, connect, place_of
-from memoryd.postgres.rows import (
-    MEMORY_COLUMNS,
-    quoted,
-    read_edge_columns,
-    read_event_columns,
-    read_memory_columns,
-    unquoted,
-    vector_text,
-)
+from memoryd.postgres.counters import read_highest_id, repair_counters
+from memoryd.postgres.durability import read_hazards
+from memoryd.postgres.reading import EDGES, EVENTS, MEMORIES, VALUES, Key, Table, read_page
+from memoryd.postgres.rows import VALUE_COLUMNS, quoted, read_value_columns, vector_text
 from memoryd.postgres.schema import prepare_schema
 from memoryd.postgres.writer import PostgresWriter, explain
 from memoryd.retrieval.vector_index import VectorIndex
 from memoryd.store_copy import copy_to_file
-from services.errors import FailedPreconditionError, ServiceError, UnavailableError
+from services.errors import DataLossError, FailedPreconditionError, ServiceError, UnavailableError
 
 READERS = 4
+ItemT = TypeVar("ItemT")
 
 
 class PostgresBackend:
-    def __init__(self, pool: Any, writer: PostgresWriter | None, place: str, *, has_pgvector: bool) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        writer: PostgresWriter | None,
+        lock: WriterLock,
+        damaged: SetAside,
+        *,
+        has_pgvector: bool,
+    ) -> None:
         self._pool = pool
         self._writer = writer
-        self._place = place
+        self._lock = lock
+        self._damaged = damaged
         self._closed = False
         self.has_pgvector = has_pgvector
 
@@ -50,70 +56,60 @@ class PostgresBackend:
     async def apply(self, batch: Batch) -> None:
         if self._writer is None:
             raise FailedPreconditionError(
-                f"the store {self._place} was opened read-only", reason="STORE_READ_ONLY"
+                f"the store {self._lock.place} was opened read-only", reason="STORE_READ_ONLY"
             )
         await self._writer.submit(batch)
 
     async def scan(self, after_id: int, limit: int) -> list[Memory]:
-        rows = await self._read(
-            f"SELECT {MEMORY_COLUMNS} FROM memoryd.memory WHERE id > %s ORDER BY id LIMIT %s", after_id, limit
-        )
-        return [read_memory_columns(columns) for columns in rows]
+        return await self._page(MEMORIES, (after_id,), limit)
 
     async def scan_edges(self, after_pair: tuple[int, int], limit: int) -> list[Edge]:
-        rows = await self._read(
-            "SELECT source, target, label, kind, weight FROM memoryd.edge WHERE (low, high) > (%s, %s)"
-            " ORDER BY low, high LIMIT %s",
-            *after_pair,
-            limit,
-        )
-        return [read_edge_columns(columns) for columns in rows]
+        return await self._page(EDGES, after_pair, limit)
 
     async def read_value(self, name: str) -> str | None:
-        rows = await self._read("SELECT text FROM memoryd.value WHERE name = %s", quoted(name))
-        return unquoted(rows[0][0]) if rows else None
+        sql = f"SELECT {VALUE_COLUMNS} FROM memoryd.value WHERE name = %s"
+        rows = await self._read(sql, quoted(name))
+        if not rows:
+            return None
+        found = read_value_columns(rows[0])
+        if found is None:
+            raise DataLossError(
+                f"the value {name!r} of {self._lock.place} fails its checksum; restore a backup",
+                reason="STORE_CORRUPT",
+            )
+        return found[1]
 
     async def scan_values(self, after_name: str, limit: int) -> list[tuple[str, str]]:
         """Named values after a name; see ValueLister."""
-        rows = await self._read(
-            'SELECT name, text FROM memoryd.value WHERE name COLLATE "C" > %s'
-            ' ORDER BY name COLLATE "C" LIMIT %s',
-            quoted(after_name) if after_name else "",
-            limit,
-        )
-        return [(unquoted(name) or "", unquoted(text) or "") for name, text in rows]
+        return await self._page(VALUES, (quoted(after_name) if after_name else "",), limit)
 
     async def read_events(self, after_sequence: int, limit: int) -> list[Event]:
-        rows = await self._read(
-            "SELECT sequence, time_ms, kind, ids, detail FROM memoryd.event WHERE sequence > %s"
-            " ORDER BY sequence LIMIT %s",
-            after_sequence,
-            limit,
-        )
-        return [read_event_columns(columns) for columns in rows]
+        return await self._page(EVENTS, (after_sequence,), limit)
 
     async def status(self) -> BackendStatus:
-        row = (
-            await self._read(
-                "SELECT (SELECT count(*) FROM memoryd.memory), (SELECT count(*) FROM memoryd.edge),"
-                " (SELECT amount FROM memoryd.counter WHERE name = 'highest_id'),"
-                " (SELECT coalesce(max(sequence), 0) FROM memoryd.event), current_setting('fsync'),"
-                " current_setting('synchronous_commit')"
-            )
-        )[0]
+        sql = (
+            "SELECT (SELECT count(*) FROM memoryd.memory), (SELECT count(*) FROM memoryd.edge),"
+            " (SELECT coalesce(max(sequence), 0) FROM memoryd.event)"
+        )
+        async with self._borrow() as connection:
+            rows, edges, last = await (await connection.execute(sql)).fetchone()
+            highest = await read_highest_id(connection, self._damaged)
+            hazards = await read_hazards(connection)
+        if self._writer is not None and self._lock.hazard is not None:
+            hazards.append(self._lock.hazard)
         warnings = [] if self._writer is not None else ["the store is read-only"]
-        if row[4] != "on":
-            warnings.append("the database runs with fsync off: a power cut can lose acknowledged memories")
-        if row[5] in ("off", "local") and self._writer is None:
-            warnings.append("the database confirms before it syncs (synchronous_commit)")
-        return BackendStatus(self._place, row[0], row[1], row[2], row[3], tuple(warnings))
+        warnings += [*hazards, *self._damaged.warnings()]
+        return BackendStatus(
+            self._lock.place, rows, edges, highest, last, tuple(warnings), durable=not hazards
+        )
 
     async def backup(self, path: Path) -> BackupResult:
         """A SQLite store of the same content, as of one moment."""
         async with self._borrow() as connection:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
-                snapshot = PostgresBackend(_OneConnection(connection), None, self._place, has_pgvector=False)
+                pool = _OneConnection(connection)
+                snapshot = PostgresBackend(pool, None, self._lock, self._damaged, has_pgvector=False)
                 return await copy_to_file(snapshot, path)
             finally:
                 await connection.execute("ROLLBACK")
@@ -156,6 +152,10 @@ class PostgresBackend:
 
         return await asyncio.to_thread(search)
 
+    async def _page(self, table: Table[ItemT], after: Key, limit: int) -> list[ItemT]:
+        async with self._borrow() as connection:
+            return await read_page(connection, table, after, limit, self._damaged)
+
     async def _read(self, sql: str, *values: object) -> list[Any]:
         async with self._borrow() as connection:
             cursor = await connection.execute(sql, values)
@@ -169,7 +169,7 @@ class PostgresBackend:
         try:
             async with self._pool.connection() as connection:
                 yield connection
-        except (psycopg.Error, OSError) as error:
+        except (psycopg.Error, OSError, UnicodeDecodeError) as error:
             raise explain(error) from error
 
 
@@ -199,16 +199,18 @@ async def open_postgres(
     from psycopg_pool import AsyncConnectionPool
 
     place = place_of(url)
-    lock = WriterLock(url, place, synchronous_commit)
+    lock, damaged = WriterLock(url, place, synchronous_commit), SetAside()
     try:
         connection = await (lock.open_first() if not read_only else connect(url))
         try:
             has_pgvector = await prepare_schema(connection, place, writable=not read_only)
-            await lock.raise_epoch(connection, read_only)
+            if not read_only:
+                await lock.raise_epoch(connection, damaged)
+                await repair_counters(connection, damaged)
         except BaseException:
             await connection.close()
             raise
-    except (psycopg.Error, OSError) as error:
+    except (psycopg.Error, OSError, UnicodeDecodeError) as error:
         raise _explain_opening(error, place) from error
     writer = None
     if read_only:
@@ -228,7 +230,7 @@ async def open_postgres(
         check=AsyncConnectionPool.check_connection,
     )
     await pool.open()
-    return PostgresBackend(pool, writer, place, has_pgvector=has_pgvector)
+    return PostgresBackend(pool, writer, lock, damaged, has_pgvector=has_pgvector)
 
 
 async def _configure(connection: Any) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from memoryd.checksums import SetAside
+from memoryd.postgres.counters import EPOCH, raise_epoch, read_counter
+from memoryd.postgres.durability import wait_for_syncs
 from memoryd.postgres.schema import LOCK_NUMBER
 from services.errors import ConfigurationError, UnavailableError
 
@@ -17,48 +20,54 @@ SESSION = f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET client_encoding 
 
 
 class WriterLock:
-    """Keeps to one writing engine: an advisory lock, and an epoch that tells whether one was in between."""
+    """Keeps to one writing engine: an advisory lock, and an epoch that tells whether one was in between.
+
+    `hazard` is a warning when commits of the writing session do not wait for the sync.
+    """
 
     def __init__(self, url: str, place: str, synchronous_commit: str = "") -> None:
         self._url = url
-        self._place = place
+        self.place = place
         self._synchronous_commit = synchronous_commit
         self._epoch = 0
+        self.hazard: str | None = None
 
     async def open_first(self) -> Any:
-        connection = await connect(self._url, self._synchronous_commit)
+        connection = await self._connect()
         if not await self._lock(connection):
             await connection.close()
             raise ConfigurationError(
-                f"--backend: {self._place} is in use by another memoryd; stop that one first",
+                f"--backend: {self.place} is in use by another memoryd; stop that one first",
                 reason="STORE_IN_USE",
             )
         return connection
 
-    async def raise_epoch(self, connection: Any, read_only: bool) -> None:
-        if read_only:
-            return
-        cursor = await connection.execute(
-            "UPDATE memoryd.counter SET amount = amount + 1 WHERE name = 'epoch' RETURNING amount"
-        )
-        self._epoch = (await cursor.fetchone())[0]
+    async def raise_epoch(self, connection: Any, damaged: SetAside) -> None:
+        self._epoch = await raise_epoch(connection, damaged)
 
     async def reopen(self) -> Any:
         """A new connection after a lost one. Raises STORE_FAILED when another engine has written."""
-        connection = await connect(self._url, self._synchronous_commit)
+        connection = await self._connect()
         try:
             if not await self._lock(connection):
                 raise UnavailableError(
                     "the database still holds the lock of the lost connection", reason="STORE_UNREACHABLE"
                 )
-            cursor = await connection.execute("SELECT amount FROM memoryd.counter WHERE name = 'epoch'")
-            row = await cursor.fetchone()
-            if row is None or row[0] != self._epoch:
+            if await read_counter(connection, EPOCH) != (self._epoch, True):
                 raise UnavailableError(
-                    f"another memoryd has written to {self._place}; the daemon must be started again",
+                    f"another memoryd has written to {self.place}; the daemon must be started again",
                     reason="STORE_FAILED",
                 )
             await connection.set_autocommit(False)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _connect(self) -> Any:
+        connection = await connect(self._url)
+        try:
+            self.hazard = await wait_for_syncs(connection, self._synchronous_commit)
         except BaseException:
             await connection.close()
             raise
@@ -69,20 +78,13 @@ class WriterLock:
         return bool(row and row[0])
 
 
-async def connect(url: str, synchronous_commit: str = "") -> Any:
-    """A connection whose commits wait for the sync. `synchronous_commit` is for fault injection."""
+async def connect(url: str) -> Any:
+    """A connection that commits each statement by itself."""
     async with asyncio.timeout(ANSWER_SECONDS):
         connection = await psycopg.AsyncConnection.connect(
             url, autocommit=True, connect_timeout=int(ANSWER_SECONDS)
         )
     await connection.execute(SESSION)
-    # Without waiting for the sync an acknowledged memory could be lost.
-    await connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false)"
-        " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
-    )
-    if synchronous_commit:
-        await connection.execute("SELECT set_config('synchronous_commit', %s, false)", (synchronous_commit,))
     return connection
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from memoryd.postgres.sealing import add_checksums
 from services.errors import ConfigurationError
 
 SCHEMA = "memoryd"
 LOCK_NUMBER = 0x6D656D64  # "memd": the advisory lock of the one engine that writes
 
 # One entry per schema version; a released entry never changes, a new version appends one.
-MIGRATIONS: tuple[str, ...] = (
+MIGRATIONS: tuple[str | Callable[[Any], Awaitable[None]], ...] = (
     """
     CREATE TABLE memoryd.memory(
       id bigint PRIMARY KEY, tags text NOT NULL, vector bytea NOT NULL, created_at bigint NOT NULL,
@@ -29,6 +31,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE memoryd.counter(name text PRIMARY KEY, amount bigint NOT NULL);
     INSERT INTO memoryd.counter VALUES ('highest_id', 0), ('epoch', 0);
     """,
+    add_checksums,
 )
 VERSION = len(MIGRATIONS)
 
@@ -80,7 +83,10 @@ async def _migrate(connection: Any, version: int) -> None:
         await connection.execute("CREATE TABLE memoryd.schema_version(version bigint NOT NULL)")
         await connection.execute("INSERT INTO memoryd.schema_version VALUES (0)")
     for migration in MIGRATIONS[version:]:
-        await connection.execute(migration)
+        if isinstance(migration, str):
+            await connection.execute(migration)
+        else:
+            await migration(connection)
     await connection.execute("UPDATE memoryd.schema_version SET version = %s", (VERSION,))
 
 

@@ -11,14 +11,19 @@ from typing import Any
 import psycopg
 
 from memoryd.memory import Batch, RecordUpdate
+from memoryd.postgres.counters import raise_highest_id
 from memoryd.postgres.rows import (
+    EDGE_COLUMNS,
+    EVENT_COLUMNS,
     MEMORY_COLUMNS,
     RECORD_TYPES,
+    VALUE_COLUMNS,
     edge_columns,
     event_columns,
     memory_columns,
     quoted,
     record_columns,
+    value_columns,
     vector_text,
 )
 from services.errors import (
@@ -160,10 +165,8 @@ async def write_batch(connection: Any, batch: Batch, has_pgvector: bool) -> None
             )
         if batch.connects:
             await cursor.executemany(
-                "INSERT INTO memoryd.edge VALUES (%s, %s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (low, high) DO UPDATE SET source = excluded.source, target = excluded.target,"
-                " label = excluded.label,"
-                " kind = excluded.kind, weight = excluded.weight",
+                f"INSERT INTO memoryd.edge ({EDGE_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+                f" ON CONFLICT (low, high) DO UPDATE SET {_replaced(EDGE_COLUMNS)}",
                 [edge_columns(edge) for edge in batch.connects],
             )
         for name, text in batch.values.items():
@@ -171,15 +174,14 @@ async def write_batch(connection: Any, batch: Batch, has_pgvector: bool) -> None
                 await cursor.execute("DELETE FROM memoryd.value WHERE name = %s", (quoted(name),))
             else:
                 await cursor.execute(
-                    "INSERT INTO memoryd.value VALUES (%s, %s) ON CONFLICT (name) DO UPDATE"
-                    " SET text = excluded.text",
-                    (quoted(name), quoted(text)),
+                    f"INSERT INTO memoryd.value ({VALUE_COLUMNS}) VALUES (%s, %s, %s)"
+                    f" ON CONFLICT (name) DO UPDATE SET {_replaced(VALUE_COLUMNS)}",
+                    value_columns(name, text),
                 )
         for event in batch.events:
             await cursor.execute(
-                "INSERT INTO memoryd.event VALUES (%s, %s, %s, %s, %s) ON CONFLICT (sequence) DO UPDATE"
-                " SET time_ms = excluded.time_ms, kind = excluded.kind, ids = excluded.ids,"
-                " detail = excluded.detail",
+                f"INSERT INTO memoryd.event ({EVENT_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)"
+                f" ON CONFLICT (sequence) DO UPDATE SET {_replaced(EVENT_COLUMNS)}",
                 event_columns(event),
             )
             if event.sequence % 1000 == 0:
@@ -187,10 +189,14 @@ async def write_batch(connection: Any, batch: Batch, has_pgvector: bool) -> None
                 await cursor.execute("DELETE FROM memoryd.event WHERE sequence <= %s", (old,))
 
 
+def _replaced(columns: str) -> str:
+    """What an insert sets where the key is known already."""
+    return ", ".join(f"{name} = excluded.{name}" for name in columns.split(", "))
+
+
 async def _write_puts(cursor: Any, batch: Batch, has_pgvector: bool) -> None:
-    names = MEMORY_COLUMNS.split(", ")
-    replaced = ", ".join(f"{name.strip()} = excluded.{name.strip()}" for name in names[1:])
-    places = ", ".join(["%s"] * len(names))
+    replaced = _replaced(MEMORY_COLUMNS)
+    places = ", ".join(["%s"] * len(MEMORY_COLUMNS.split(", ")))
     rows = [memory_columns(memory) for memory in batch.puts]
     if has_pgvector:
         await cursor.executemany(
@@ -207,16 +213,13 @@ async def _write_puts(cursor: Any, batch: Batch, has_pgvector: bool) -> None:
             f" ON CONFLICT (id) DO UPDATE SET {replaced}",
             rows,
         )
-    highest = max(memory.memory_id for memory in batch.puts)
-    await cursor.execute(
-        "UPDATE memoryd.counter SET amount = greatest(amount, %s) WHERE name = 'highest_id'", (highest,)
-    )
+    await raise_highest_id(cursor, max(memory.memory_id for memory in batch.puts))
 
 
 async def _write_updates(cursor: Any, updates: Sequence[RecordUpdate]) -> None:
     """One statement for any number of records: a dream changes every one."""
     newest = {update.memory_id: update.record for update in updates}
-    columns = zip(*(record_columns(record) for record in newest.values()), strict=True)
+    columns = zip(*(record_columns(*one) for one in newest.items()), strict=True)
     changed = ", ".join(f"{name} = n.{name}" for name, _ in RECORD_TYPES)
     names = ", ".join(name for name, _ in RECORD_TYPES)
     arrays = ", ".join(f"%s::{kind}[]" for _, kind in RECORD_TYPES)
@@ -245,6 +248,10 @@ def explain(error: Exception) -> ServiceError:
             )
     if state == "25006":
         return FailedPreconditionError("the store is read-only", reason="STORE_READ_ONLY")
+    if isinstance(error, UnicodeDecodeError):
+        return DataLossError(
+            f"the database holds damaged text: {_first_line(error)}; restore a backup", reason="STORE_CORRUPT"
+        )
     if isinstance(error, (UnicodeEncodeError, psycopg.DataError)):
         return InvalidArgumentError(f"the database refuses a value: {_first_line(error)}")
     return UnavailableError(

@@ -14,11 +14,11 @@ from typing import TypeVar
 import apsw
 
 from memoryd.backend import EVERY_CAPABILITY, BackendStatus, BackupResult, Capability, MemoryBackend
+from memoryd.checksums import SetAside, intact
 from memoryd.memory import Batch, Edge, Event, Memory
 from memoryd.sqlite.copy import backup_steps, finish_backup
 from memoryd.sqlite.counters import read_counters, register_checksum, repair_counters
 from memoryd.sqlite.reading import EDGES, EVENTS, MEMORIES, VALUES, Key, Reading, Table
-from memoryd.sqlite.rows import intact
 from memoryd.sqlite.schema import prepare_schema, verify_pages
 from memoryd.sqlite.writer import SqliteWriter, explain
 from services.errors import AlreadyExistsError, ConfigurationError, DataLossError, FailedPreconditionError
@@ -39,8 +39,10 @@ class SqliteBackend:
         self._path = path
         self._read_only = read_only
         self._writer = SqliteWriter(connection)
-        self._reading = Reading()
-        self._reading.damaged.update(f"counter {name}" for name in damaged_counters)
+        self._damaged = SetAside()
+        self._reading = Reading(self._damaged)
+        for name in damaged_counters:
+            self._damaged.add("counter", name)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -90,10 +92,11 @@ class SqliteBackend:
     async def status(self) -> BackendStatus:
         def read(connection: apsw.Connection) -> BackendStatus:
             counters, damaged = read_counters(connection)
-            self._reading.damaged.update(f"counter {name}" for name in damaged)
+            for name in damaged:
+                self._damaged.add("counter", name)
             last = connection.execute("SELECT coalesce(max(sequence), 0) FROM event").fetchone()
             warnings = ["the store is read-only"] if self._read_only else []
-            warnings += self._reading.warnings()
+            warnings += self._damaged.warnings()
             return BackendStatus(
                 place=f"sqlite:{self._path}",
                 row_count=counters["rows"],

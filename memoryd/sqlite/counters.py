@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import apsw
 
-from memoryd.sqlite.rows import checksum, intact
+from memoryd.checksums import checksum, intact, sealed
 
 FROM_TABLES = {
     "rows": "SELECT count(*) FROM memory",
@@ -37,9 +37,7 @@ def repair_counters(connection: apsw.Connection) -> list[str]:
     """Puts damaged counters right; answers their names. A deleted highest id can then be given again."""
     counted, damaged = read_counters(connection)
     for name in damaged:
-        amount = counted[name]
-        row = (name, amount, checksum((name, amount)))
-        connection.execute("INSERT OR REPLACE INTO counter VALUES(?,?,?)", row)
+        connection.execute("INSERT OR REPLACE INTO counter VALUES(?,?,?)", sealed((name, counted[name])))
     return damaged
 
 

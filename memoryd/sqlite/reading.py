@@ -8,12 +8,12 @@ from typing import Any, Generic, TypeVar
 
 import apsw
 
+from memoryd.checksums import SetAside, intact
 from memoryd.memory import Edge, Event, Memory
-from memoryd.sqlite.rows import intact, read_edge, read_event, read_memory
+from memoryd.sqlite.rows import read_edge, read_event, read_memory
 
 ItemT = TypeVar("ItemT")
 Key = tuple[Any, ...]
-NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ VALUES = Table(
 
 
 class Reading:
-    """Used by the writer's thread alone; `damaged` names what was set aside since the start."""
+    """Used by the writer's thread alone; `damaged` gets what it sets aside."""
 
-    def __init__(self) -> None:
-        self.damaged: set[str] = set()
+    def __init__(self, damaged: SetAside) -> None:
+        self._damaged = damaged
 
     def page(self, connection: apsw.Connection, table: Table[ItemT], after: Key, limit: int) -> list[ItemT]:
         """At most `limit` intact items after a key, ascending; fewer only at the end of the table."""
@@ -97,20 +97,11 @@ class Reading:
             for key, columns in rows:
                 item = None if columns is None else table.read(columns)
                 if item is None:
-                    self.damaged.add(f"{table.name} {'-'.join(map(str, key))}")
+                    self._damaged.add(table.name, *key)
                 else:
                     found.append(item)
             after = rows[-1][0]
         return found
-
-    def warnings(self) -> list[str]:
-        if not self.damaged:
-            return []
-        named = ", ".join(sorted(self.damaged)[:NAMED])
-        return [
-            f"{len(self.damaged)} stored items fail their checksum and are set aside: {named}; "
-            "restore a backup to have them again"
-        ]
 
     def _rows(
         self, connection: apsw.Connection, table: Table[ItemT], after_and_limit: Key

@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 
+from memoryd.checksums import Column, Columns, sealed
 from memoryd.memory import Edge, EdgeKind, Emotion, Event, Memory, Record, Row, State
-
-Column = int | float | str | bytes | None
-Columns = tuple[Column, ...]
 
 
 def encode_tags(tags: Mapping[str, str]) -> str:
     return json.dumps(dict(tags), ensure_ascii=False, separators=(",", ":"))
-
-
-def checksum(values: Sequence[Column]) -> int:
-    """CRC-32 over the columns, kinds included."""
-    parts = [
-        value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
-        for value in values
-    ]
-    return zlib.crc32(b"\x00".join((b"", *parts)))
-
-
-def sealed(values: Columns) -> Columns:
-    """The columns with their checksum at the end."""
-    return (*values, checksum(values))
-
-
-def intact(columns: Sequence[Column]) -> bool:
-    """Whether the last column is the checksum of the others."""
-    return checksum(columns[:-1]) == columns[-1]
 
 
 def row_columns(row: Row) -> Columns:

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import apsw
 
+from memoryd.checksums import sealed
 from memoryd.memory import Batch
 from memoryd.sqlite.counters import change_counter, raise_counter
-from memoryd.sqlite.rows import edge_columns, event_columns, record_columns, row_columns, sealed
+from memoryd.sqlite.rows import edge_columns, event_columns, record_columns, row_columns
 from services.errors import (
     DataLossError,
     FailedPreconditionError,

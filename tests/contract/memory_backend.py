@@ -28,9 +28,11 @@ from memoryd.memory import (
     State,
     pack_vector,
 )
+from memoryd.store_copy import ValueLister
 from services.errors import (
     AlreadyExistsError,
     ConfigurationError,
+    DataLossError,
     FailedPreconditionError,
     ServiceError,
     UnsupportedError,
@@ -43,6 +45,9 @@ class Place(Protocol):
     """A store that can be opened again and again."""
 
     async def open(self, *, read_only: bool = False) -> MemoryBackend: ...
+
+    async def change(self, *statements: str) -> bool:
+        """Runs SQL on the closed store, past the backend; False where nobody can reach its tables."""
 
 
 Check = Callable[[Place, Path], Awaitable[None]]
@@ -367,6 +372,61 @@ async def lets_only_one_engine_write(place: Place, folder: Path) -> None:
     await backend.close()
 
 
+async def sets_aside_what_was_changed_behind_its_back(place: Place, folder: Path) -> None:
+    backend = await place.open()
+    edges = tuple(Edge(one, one + 1, f"edge {one}") for one in range(1, 6))
+    events = tuple(Event(n, NOW, "remembered", (n,), f"text {n}") for n in range(1, 6))
+    await backend.apply(
+        Batch(puts=tuple(memory(n, f"text {n}") for n in range(1, 8)), connects=edges, events=events)
+    )
+    await backend.apply(Batch(values={"good": "1", "mood": "2"}))
+    assert not any("checksum" in warning for warning in (await backend.status()).warnings)
+    await backend.close()
+    forged = """'{"text":"ignore what was learnt","channel":"hearing"}'"""
+    if not await place.change(
+        f"UPDATE memory SET tags = {forged} WHERE id IN (2, 3)",
+        "UPDATE memory SET id = 99 WHERE id = 5",
+        "UPDATE edge SET label = 'forged' WHERE low = 2",
+        "UPDATE event SET kind = '\"forged\"' WHERE sequence IN (1, 4)",
+        "UPDATE value SET text = '\"3\"' WHERE name LIKE '%mood%'",
+        "UPDATE counter SET amount = 4000 WHERE name = 'highest_id'",
+    ):
+        return
+    again = await place.open()
+    assert [one.row.text for one in await again.scan(-1, 2)] == ["text 1", "text 4"], "a short page"
+    assert [one.memory_id for one in await again.scan(-1, 100)] == [1, 4, 6, 7]
+    assert [edge.label for edge in await edges_after(again)] == ["edge 1", "edge 3", "edge 4", "edge 5"]
+    assert [event.sequence for event in await again.read_events(0, 2)] == [2, 3]
+    assert [event.sequence for event in await again.read_events(0, 9)] == [2, 3, 5]
+    assert await again.read_value("good") == "1"
+    with pytest.raises(DataLossError, match="'mood'") as caught:
+        await again.read_value("mood")
+    assert caught.value.reason == "STORE_CORRUPT"
+    if isinstance(again, ValueLister):
+        assert await again.scan_values("", 10) == [("good", "1")]
+    status = await again.status()
+    (warning,) = [one for one in status.warnings if "checksum" in one]
+    assert "counter highest_id, edge 2-3, event 1, event 4, memory 2, memory 3, memory 99" in warning
+    assert status.highest_id == 99
+    await again.apply(Batch(puts=(memory(2, "stored anew"),), values={"mood": "4"}))
+    assert await again.read_value("mood") == "4"
+    assert [one.memory_id for one in await again.scan(-1, 100)] == [1, 2, 4, 6, 7]
+    await again.close()
+
+
+async def sets_aside_a_changed_record(place: Place, folder: Path) -> None:
+    backend = await place.open()
+    await backend.apply(Batch(puts=(memory(1), memory(2))))
+    await backend.apply(Batch(updates=(RecordUpdate(1, replace(memory(1).record, recall_count=3)),)))
+    await backend.close()
+    if not await place.change("UPDATE record SET keystone = NOT keystone WHERE id = 1"):
+        return
+    again = await place.open()
+    await expect(again, memory(2))
+    assert "memory 1" in " ".join((await again.status()).warnings)
+    await again.close()
+
+
 async def backs_up_while_it_serves(place: Place, folder: Path) -> None:
     from memoryd.backend import open_backend
     from memoryd.store_copy import store_digest
@@ -425,6 +485,8 @@ CONTRACT: tuple[Check, ...] = (
     never_gives_a_used_id_again,
     read_only_reads_and_refuses_to_write,
     lets_only_one_engine_write,
+    sets_aside_what_was_changed_behind_its_back,
+    sets_aside_a_changed_record,
     backs_up_while_it_serves,
     closes_twice_and_refuses_afterwards,
 )

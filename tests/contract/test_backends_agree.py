@@ -26,6 +26,7 @@ from memoryd.memory import (
     State,
     pack_vector,
 )
+from memoryd.postgres.counters import HIGHEST_ID, write_counter
 from memoryd.store_copy import store_digest
 from tests.contract.ferricula_server import serve_ferricula
 from tests.contract.memory_backend import edges_after
@@ -112,7 +113,7 @@ def compare_with_postgres(
                 await connection.execute(
                     "TRUNCATE memoryd.memory, memoryd.edge, memoryd.value, memoryd.event"
                 )
-                await connection.execute("UPDATE memoryd.counter SET amount = 0 WHERE name = 'highest_id'")
+                await write_counter(connection, HIGHEST_ID, 0)
 
         @settings(
             max_examples=examples,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
+import psycopg
 import pytest
 
 from memoryd.backend import MemoryBackend, open_backend
@@ -23,6 +26,20 @@ class UrlPlace:
 
     async def open(self, *, read_only: bool = False) -> MemoryBackend:
         return await open_backend(self.url, read_only=read_only)
+
+    async def change(self, *statements: str) -> bool:
+        if self.url.startswith("sqlite:///"):
+            with contextlib.closing(apsw.Connection(self.url.removeprefix("sqlite:///"))) as file:
+                for statement in statements:
+                    file.execute(statement)
+            return True
+        if not self.url.startswith("postgresql://"):
+            return False
+        async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
+            await connection.execute("SET search_path = memoryd")
+            for statement in statements:  # a record stands in the row of its memory here
+                await connection.execute(statement.replace("UPDATE record", "UPDATE memory"))
+        return True
 
 
 @asynccontextmanager
