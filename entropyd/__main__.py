@@ -13,7 +13,7 @@ def run(arguments: Sequence[str]) -> int:
     """The exit code. Raises ConfigurationError for settings that cannot be served."""
     match list(arguments[:1]):
         case ["assess"]:
-            from entropyd.assess import main as assess
+            from entropyd.assessment.assess import main as assess
 
             return assess(arguments[1:])
         case ["probe"]:

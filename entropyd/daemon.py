@@ -13,25 +13,26 @@ from pathlib import Path
 from autoresearch.entropy.v1.entropy_pb2_grpc import add_EntropyServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
+from entropyd.api.grpc_api import SERVICE_NAME, EntropyServicer
+from entropyd.api.http_api import SdrRandomApi, is_compatible_path
+from entropyd.api.status import Identity, StatusCollector
+from entropyd.assessment.site_report import SiteReport, read_report
 from entropyd.conditioning.accounting import Ledger
 from entropyd.conditioning.pipeline import DEFAULT_MIN_ENTROPY, PipelineSettings
 from entropyd.conditioning.pools import FullPool
 from entropyd.dispensing.dispenser import Dispenser
 from entropyd.dispensing.draw import Policy
 from entropyd.dispensing.generator import Generator
-from entropyd.grpc_api import SERVICE_NAME, EntropyServicer
 from entropyd.health import HealthRecord
-from entropyd.http_api import SdrRandomApi, is_compatible_path
 from entropyd.records.office import ReceiptOffice
 from entropyd.records.receipts import Signer
 from entropyd.records.seed_packs import SeedPacks
 from entropyd.records.state_store import StateStore
 from entropyd.settings import EntropydSettings
-from entropyd.site_report import SiteReport, read_report
 from entropyd.sources import source_opener
 from entropyd.station import Station
-from entropyd.status import Identity, StatusCollector, installed_version
 from services.daemon import Servers
+from services.version import installed_version
 
 log = logging.getLogger(__name__)
 

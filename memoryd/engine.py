@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 
 from memoryd.backend import Capability, MemoryBackend
 from memoryd.clock import Clock, ClockState
@@ -140,11 +139,3 @@ async def _identity(store: Store) -> Identity:
     except (FailedPreconditionError, ResourceExhaustedError) as error:
         store.warnings["identity"] = f"the identity could not be stored: {error}"
     return identity
-
-
-def installed_version() -> str:
-    """The version of the package, "unknown" from a bare checkout."""
-    try:
-        return version("autoresearch-stack")
-    except PackageNotFoundError:
-        return "unknown"

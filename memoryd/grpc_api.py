@@ -13,7 +13,7 @@ from autoresearch.memory.v1 import memory_pb2_grpc as rpc
 
 from memoryd import wire
 from memoryd.dreams.dreaming import Seed
-from memoryd.engine import Engine, installed_version
+from memoryd.engine import Engine
 from memoryd.entropy_feed import EntropyFeed
 from memoryd.http.layouts import dream_text
 from memoryd.identity.identity import describe_identity
@@ -21,6 +21,7 @@ from memoryd.memory import Memory
 from memoryd.remembering import not_found
 from memoryd.requests import RecallQuery
 from services.errors import InvalidArgumentError
+from services.version import installed_version
 
 SERVICE_NAME = "autoresearch.memory.v1.MemoryService"
 SEED_BYTES = 64
@@ -174,6 +175,7 @@ class MemoryServicer(rpc.MemoryServiceServicer):
             capabilities=sorted(engine.store.backend.capabilities),
             warnings=[*status.warnings, *engine.store.warnings.values()],
             version=installed_version(),
+            durable=status.durable,
         )
 
     async def GetIdentity(self, request: pb.GetIdentityRequest, context: Context) -> pb.GetIdentityResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from autoresearch.trainer.v1 import trainer_pb2 as pb
 from autoresearch.trainer.v1 import trainer_pb2_grpc as rpc
 
 from services.errors import InvalidArgumentError
+from services.version import installed_version
 from trainer import datasets, wire
 from trainer.data.dataset import Dataset
 from trainer.executor import Capabilities, Executor, SampleRequest
@@ -115,7 +115,7 @@ class TrainerServicer(rpc.TrainerServiceServicer):
             executor=self._executor.name,
             queue_capacity=self._queue_capacity,
             warnings=capabilities.warnings,
-            version=importlib.metadata.version("autoresearch-stack"),
+            version=installed_version(),
             torch_version=capabilities.torch_version,
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 from memoryd.dreams.dreaming import Seed
 from memoryd.dreams.resonance import ARCHETYPES, tool_tier
 from memoryd.dreams.skg import PairState
-from memoryd.engine import Engine, installed_version
+from memoryd.engine import Engine
 from memoryd.entropy_feed import EntropyFeed
 from memoryd.graph import ARROWS
 from memoryd.http.body import clean, is_unsigned, read_object
@@ -22,6 +22,7 @@ from memoryd.identity.identity import describe_identity
 from memoryd.memory import ID_LIMIT, EdgeKind, unpack_vector
 from memoryd.requests import NewMemory
 from services.errors import InvalidArgumentError, ServiceError
+from services.version import installed_version
 
 ANSWER_SECONDS = 10.0  # as long as ferricula's clients wait
 
@@ -36,8 +37,15 @@ class SystemRoutes:
         return result(status_text(engine.name, engine.store.mirror, engine.heat))
 
     async def health(self) -> Reply:
-        mirror = self._engine.store.mirror
-        return data({"status": "ok", "rows": len(mirror), "version": installed_version()})
+        store = self._engine.store
+        return data(
+            {
+                "status": "ok",
+                "rows": len(store.mirror),
+                "durable": store.last_status.durable,
+                "version": installed_version(),
+            }
+        )
 
     async def connect(self, body: bytes) -> Reply:
         first, second, given = _pair(body)

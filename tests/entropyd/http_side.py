@@ -11,13 +11,13 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from entropyd.api.http_api import SdrRandomApi, is_compatible_path
+from entropyd.api.status import Identity, StatusCollector
 from entropyd.dispensing.dispenser import Dispenser
 from entropyd.dispensing.draw import Policy
-from entropyd.http_api import SdrRandomApi, is_compatible_path
 from entropyd.records.office import ReceiptOffice
 from entropyd.records.receipts import Signer
 from entropyd.records.state_store import StateStore
-from entropyd.status import Identity, StatusCollector
 from services.addresses import Address
 from services.http_server import HttpServer
 from services.security import ServerSecurity

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from entropyd.api.http_query import parse_query
 from entropyd.dispensing.draw import Policy
-from entropyd.http_query import parse_query
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entropyd.assess import judge
-from entropyd.assess import main as assess
-from entropyd.estimators import estimate_all, estimate_bit_markov
-from entropyd.nist_tool import compare_with_ours, nist_results, run_nist_tool
+from entropyd.assessment.assess import judge
+from entropyd.assessment.assess import main as assess
+from entropyd.assessment.estimators import estimate_all, estimate_bit_markov
+from entropyd.assessment.nist_tool import compare_with_ours, nist_results, run_nist_tool
+from entropyd.assessment.restart_check import check_restarts, count_limit
+from entropyd.assessment.site_report import credit_for, read_report
 from entropyd.records.state_store import StateStore
-from entropyd.restart_check import check_restarts, count_limit
-from entropyd.site_report import credit_for, read_report
 from entropyd.sources.synthetic import SyntheticReceiver
 from entropyd.sources.tuning import Tuning
 from services.errors import ConfigurationError
@@ -134,7 +134,7 @@ def test_a_receiver_that_is_not_there_is_one_line(tmp_path: Path, capsys) -> Non
 
 
 def signed_report(folder: Path, **changes: object) -> bytes:
-    from entropyd.site_report import SiteReport, write_report
+    from entropyd.assessment.site_report import SiteReport, write_report
 
     values: dict[str, object] = {
         "source_detail": "file:c.iq",

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from entropyd.estimators import Estimates
+from entropyd.assessment.estimators import Estimates
 from entropyd.health_tests.continuous_tests import Samples
 
 TOOL = "ea_non_iid"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -30,13 +29,6 @@ class Identity:
     @property
     def uptime_seconds(self) -> float:
         return time.monotonic() - self.started_at
-
-
-def installed_version() -> str:
-    try:
-        return version("autoresearch-stack")
-    except PackageNotFoundError:  # run from a plain source tree
-        return "0.0.0+source"
 
 
 class StatusCollector(Collector):

@@ -10,11 +10,8 @@ from autoresearch.entropy.v1 import entropy_pb2 as pb
 from autoresearch.entropy.v1 import entropy_pb2_grpc as rpc
 from google.protobuf.duration_pb2 import Duration
 
-from entropyd.records.office import ReceiptOffice
-from entropyd.records.receipts import check_receipt
-from entropyd.records.seed_packs import SeedPacks
-from entropyd.status import Identity
-from entropyd.wire import (
+from entropyd.api.status import Identity
+from entropyd.api.wire import (
     read_policy,
     read_pool,
     read_receipt,
@@ -25,6 +22,9 @@ from entropyd.wire import (
     write_receipt,
     write_seed,
 )
+from entropyd.records.office import ReceiptOffice
+from entropyd.records.receipts import check_receipt
+from entropyd.records.seed_packs import SeedPacks
 from services.errors import InvalidArgumentError
 
 SERVICE_NAME = "autoresearch.entropy.v1.EntropyService"

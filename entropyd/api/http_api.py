@@ -14,11 +14,11 @@ from datetime import datetime
 
 from aiohttp import web
 
+from entropyd.api.http_query import parse_query
+from entropyd.api.status import Identity
 from entropyd.dispensing.draw import Draw, Policy
 from entropyd.health import utc_now
-from entropyd.http_query import parse_query
 from entropyd.records.office import ReceiptOffice
-from entropyd.status import Identity
 from services.errors import UnavailableError
 
 STREAM_BYTES = 128

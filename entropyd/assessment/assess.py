@@ -18,18 +18,18 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 
-from entropyd.estimators import Estimates, estimate_all
-from entropyd.gathering import gather_restarts, gather_samples
+from entropyd.assessment.estimators import Estimates, estimate_all
+from entropyd.assessment.gathering import gather_restarts, gather_samples
+from entropyd.assessment.nist_tool import compare_with_ours, nist_results, run_nist_tool
+from entropyd.assessment.restart_check import check_restarts
+from entropyd.assessment.site_report import SiteReport, credit_for, write_report
 from entropyd.health_tests.continuous_tests import Samples
-from entropyd.nist_tool import compare_with_ours, nist_results, run_nist_tool
 from entropyd.records.state_store import StateStore
-from entropyd.restart_check import check_restarts
-from entropyd.site_report import SiteReport, credit_for, write_report
 from entropyd.source import EntropySource, SourceUnavailableError
 from entropyd.sources import source_opener
 from entropyd.sources.tuning import Tuning, default_sample_rate
-from entropyd.status import installed_version
 from services.errors import ConfigurationError
+from services.version import installed_version
 
 DEFAULT_CREDIT = Fraction(1, 10)
 RESTART_CHUNK = 32_768

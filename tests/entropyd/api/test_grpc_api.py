@@ -13,15 +13,15 @@ from autoresearch.entropy.v1 import entropy_pb2 as pb
 from autoresearch.entropy.v1 import entropy_pb2_grpc as rpc
 from prometheus_client import CollectorRegistry
 
+from entropyd.api.grpc_api import SERVICE_NAME, EntropyServicer
+from entropyd.api.status import Identity
 from entropyd.dispensing.dispenser import Dispenser
-from entropyd.grpc_api import SERVICE_NAME, EntropyServicer
 from entropyd.health import HealthState
 from entropyd.records.office import ReceiptOffice
 from entropyd.records.receipts import Receipt, Signer, check_receipt
 from entropyd.records.seed_chain import RevealedSeed, check_seeds
 from entropyd.records.seed_packs import SeedPacks
 from entropyd.records.state_store import StateStore
-from entropyd.status import Identity
 from services.addresses import Address
 from services.call_observer import CallObserver
 from services.entropy_client import EntropyClient

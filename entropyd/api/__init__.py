@@ -1,0 +1,1 @@
+"""What other processes see of entropyd: gRPC, the HTTP of gnosis-radio and sdr-rand, metrics."""
