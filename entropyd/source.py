@@ -1,4 +1,4 @@
-"""The seam to whatever random bytes come from, and the choice of an implementation by its URL."""
+"""The seam to whatever random bytes come from; `entropyd.sources` chooses an implementation by its URL."""
 
 from __future__ import annotations
 
