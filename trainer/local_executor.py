@@ -13,7 +13,7 @@ from trainer.devices import host_memory_bytes, probe_devices, torch_version
 from trainer.executor import Capabilities, DeviceInfo, Job, RunEvent, SampleRequest
 from trainer.experiment import ExperimentRequest, Origin, Tier
 from trainer.presets import PRESETS
-from trainer.runs.device_memory import open_device_memory
+from trainer.runs.device_memory_cap import open_device_memory
 from trainer.runs.folder import RunFolder
 from trainer.runs.local_run import LocalRun, RunSettings
 from trainer.runs.recorded import RecordedProcess

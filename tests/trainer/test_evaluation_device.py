@@ -17,7 +17,7 @@ from trainer.evaluation.candidate_server import HOST, CandidateServer
 from trainer.evaluation.device_buffer import DeviceBuffer, find_gpu, plan_buffers
 from trainer.evaluation.job import EvaluationJob
 from trainer.evaluation.scoring import difference, log_probabilities, select, token_nats
-from trainer.harness.device_memory import DeviceMemoryError, create_shared_floats, device_count
+from trainer.harness.shared_device_memory import DeviceMemoryError, create_shared_floats, device_count
 
 NEEDS_CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 DEVICES = ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)]

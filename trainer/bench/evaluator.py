@@ -102,7 +102,7 @@ def prepare(folder: Path, preset: Preset, options: argparse.Namespace) -> Work:
 
 def ways(options: argparse.Namespace) -> Iterator[Way]:
     """Every logit path with the automatic backend, then the other backends, then compiled."""
-    from trainer.harness.device_memory import device_count
+    from trainer.harness.shared_device_memory import device_count
 
     yield Way("host", "auto", "off")
     if options.device == "cpu" or not device_count():

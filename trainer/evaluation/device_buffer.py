@@ -12,7 +12,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from trainer.evaluation.job import EvaluationJob
-from trainer.harness.device_memory import DeviceMemoryError, create_shared_floats, device_bytes, device_count
+from trainer.harness.shared_device_memory import (
+    DeviceMemoryError,
+    create_shared_floats,
+    device_bytes,
+    device_count,
+)
 
 if TYPE_CHECKING:
     import torch

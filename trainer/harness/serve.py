@@ -134,7 +134,7 @@ class DeviceLogits:
         """Maps the memory and leaves HELLO at its beginning. Raises DeviceMemoryError."""
         import torch
 
-        from trainer.harness.device_memory import open_shared_floats
+        from trainer.harness.shared_device_memory import open_shared_floats
 
         shared = open_shared_floats(self._descriptor, self._floats, self._device.index or 0)
         self._memory = torch.as_tensor(shared, device=self._device)

@@ -16,7 +16,7 @@ from trainer.experiment import Audit, Evaluation, Failure, Finding, Result, Stat
 from trainer.runs.artifacts import add_tokenizer, hash_artifacts
 from trainer.runs.checkpoint_check import BadCheckpointError, CheckedCheckpoint, take_checkpoint
 from trainer.runs.compile_cache import add_to_cache, cache_folder, copy_cache, is_template
-from trainer.runs.device_memory import open_device_memory
+from trainer.runs.device_memory_cap import open_device_memory
 from trainer.runs.evaluation_run import EvaluationRun
 from trainer.runs.folder import RunFolder
 from trainer.runs.rules import check_training, check_work

@@ -16,7 +16,7 @@ from trainer.executor import Job
 from trainer.experiment import Audit, Failure, Finding
 from trainer.harness.run_spec import EVENTS_VARIABLE, RUN_VARIABLE, RunSpec
 from trainer.harness.run_spec import Budget as SpecBudget
-from trainer.runs.device_memory import DeviceMemory, exceed, visible_names
+from trainer.runs.device_memory_cap import DeviceMemory, exceed, visible_names
 from trainer.runs.events import EventReader, TrainingRecord
 from trainer.runs.folder import RunFolder
 from trainer.runs.output import OutputCollector

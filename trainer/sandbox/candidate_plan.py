@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trainer
-from trainer.runs.device_memory import visible_names
+from trainer.runs.device_memory_cap import visible_names
 from trainer.sandbox.plan import Limits, Plan, Recording
 from trainer.sandbox.ranks import in_ranks
 

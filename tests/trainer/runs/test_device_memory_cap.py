@@ -14,7 +14,7 @@ import pytest
 from trainer.data.dataset import open_dataset
 from trainer.executor import DeviceInfo, Job
 from trainer.experiment import Budget, ExperimentRequest, Failure, SeedGrant, Tier
-from trainer.runs.device_memory import DeviceMemory, exceed, open_device_memory, visible_names
+from trainer.runs.device_memory_cap import DeviceMemory, exceed, open_device_memory, visible_names
 from trainer.runs.folder import RunFolder
 from trainer.runs.local_run import RunSettings
 from trainer.runs.training_run import TrainingRun

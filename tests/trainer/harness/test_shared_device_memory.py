@@ -16,7 +16,7 @@ from trainer.evaluation.job import EvaluationJob
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 CHILD = """
 import sys, torch
-from trainer.harness.device_memory import open_shared_floats
+from trainer.harness.shared_device_memory import open_shared_floats
 shared = open_shared_floats(int(sys.argv[1]), int(sys.argv[2]))
 view = torch.as_tensor(shared, device="cuda")
 view.copy_(torch.arange(len(view), dtype=torch.float32, device="cuda"))
