@@ -97,6 +97,8 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
         stack.callback(self.engine.store.end_watches)
         vectors = asyncio.create_task(self.engine.missing_vectors.run())
         stack.callback(vectors.cancel)
+        watching = asyncio.create_task(self.engine.store.watch_backend())
+        stack.callback(watching.cancel)
         if settings.clock_tick_seconds > 0:
             clock = asyncio.create_task(self.engine.clock.run())
             stack.callback(clock.cancel)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -17,6 +19,8 @@ from services.errors import ServiceError, UnsupportedError
 
 PAGE = 1000
 EVENTS_IN_MEMORY = 2000
+STATUS_SECONDS = 60.0
+log = logging.getLogger("memoryd")
 
 
 class Store:
@@ -32,6 +36,7 @@ class Store:
         self.now = now
         self.failed: asyncio.Future[ServiceError] = asyncio.get_running_loop().create_future()
         self.warnings: dict[str, str] = {}
+        self.last_status = BackendStatus("", 0, 0, 0, 0)
         self.on_first_memory: Callable[[], None] = lambda: None
         self._holds_memories = False
         self._sequence = 0
@@ -72,7 +77,7 @@ class Store:
         while edges := await self.backend.scan_edges(pair, PAGE):
             self.mirror.connect(edges)
             pair = edges[-1].pair
-        status = await self.backend.status()
+        status = await self.status()
         self._sequence = status.last_sequence
         self._highest_id = max(status.highest_id, self.mirror.highest_id)
 
@@ -197,7 +202,19 @@ class Store:
         self._news.set()
 
     async def status(self) -> BackendStatus:
-        return await self.backend.status()
+        """What the backend says of itself now; a warning that is new goes to the log."""
+        known, self.last_status = self.last_status.warnings, await self.backend.status()
+        for warning in self.last_status.warnings:
+            if warning not in known:
+                log.warning("%s", warning)
+        return self.last_status
+
+    async def watch_backend(self, seconds: float = STATUS_SECONDS) -> None:
+        """Asks now and then, so that `last_status` tells of a server whose settings were changed."""
+        while True:
+            await asyncio.sleep(seconds)
+            with contextlib.suppress(ServiceError):
+                await self.status()
 
     async def backup(self, path: str) -> BackupResult:
         """Writes a copy of the store. Raises UnsupportedError where the backend cannot."""

@@ -29,6 +29,5 @@ class StoreCollector(Collector):
         yield GaugeMetricFamily(
             "memoryd_clock_dreams", "Dreams of the clock.", value=engine.clock_state.dreams
         )
-        yield GaugeMetricFamily(
-            "memoryd_warnings", "Warnings that the status shows.", value=len(engine.store.warnings)
-        )
+        warnings = len(engine.store.warnings) + len(engine.store.last_status.warnings)
+        yield GaugeMetricFamily("memoryd_warnings", "Warnings that the status shows.", value=warnings)

@@ -20,10 +20,10 @@ from memoryd.memory import Batch, Edge, Event, Memory
 from memoryd.postgres.connection import ANSWER_SECONDS, SESSION, WriterLock, connect, place_of
 from memoryd.postgres.counters import read_highest_id, repair_counters
 from memoryd.postgres.durability import read_hazards
-from memoryd.postgres.reading import EDGES, EVENTS, MEMORIES, VALUES, Key, Table, read_page
+from memoryd.postgres.reading import EDGES, EVENTS, MEMORIES, UNREADABLE, VALUES, Key, Table, read_page
 from memoryd.postgres.rows import VALUE_COLUMNS, quoted, read_value_columns, vector_text
 from memoryd.postgres.schema import prepare_schema
-from memoryd.postgres.writer import PostgresWriter, explain
+from memoryd.postgres.writer import PostgresWriter, explain, first_line
 from memoryd.retrieval.vector_index import VectorIndex
 from memoryd.store_copy import copy_to_file
 from services.errors import DataLossError, FailedPreconditionError, ServiceError, UnavailableError
@@ -170,7 +170,7 @@ class PostgresBackend:
             async with self._pool.connection() as connection:
                 yield connection
         except (psycopg.Error, OSError, UnicodeDecodeError) as error:
-            raise explain(error) from error
+            raise _explain_reading(error) from error
 
 
 class _OneConnection:
@@ -237,8 +237,16 @@ async def _configure(connection: Any) -> None:
     await connection.execute(SESSION)
 
 
+def _explain_reading(error: Exception) -> ServiceError:
+    if isinstance(error, UNREADABLE):
+        return DataLossError(
+            f"the database holds damaged text: {first_line(error)}; restore a backup", reason="STORE_CORRUPT"
+        )
+    return explain(error)
+
+
 def _explain_opening(error: Exception, place: str) -> ServiceError:
-    explained = explain(error)
+    explained = _explain_reading(error)
     if explained.reason == "STORE_UNREACHABLE":
         return UnavailableError(
             f"--backend: {place} does not answer: {explained.message}", reason="STORE_UNREACHABLE"

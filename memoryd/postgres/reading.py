@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import psycopg
+
 from memoryd.checksums import SetAside
 from memoryd.postgres.rows import (
     EDGE_COLUMNS,
@@ -18,6 +20,8 @@ from memoryd.postgres.rows import (
     read_value_columns,
 )
 
+# The server says so where it converts the text, the driver where it does not.
+UNREADABLE = (UnicodeDecodeError, psycopg.errors.CharacterNotInRepertoire)
 ItemT = TypeVar("ItemT")
 Key = tuple[Any, ...]
 
@@ -68,7 +72,7 @@ async def _rows(connection: Any, table: Table[ItemT], after_and_limit: Key) -> l
     try:
         cursor = await connection.execute(table.select(table.columns), after_and_limit)
         return [(columns[:width], columns) for columns in await cursor.fetchall()]
-    except UnicodeDecodeError:  # bytes of one row are no text any more
+    except UNREADABLE:  # bytes of one row are no text any more
         cursor = await connection.execute(table.select(", ".join(table.key)), after_and_limit)
         return [(key, await _row(connection, table, key)) for key in await cursor.fetchall()]
 
@@ -81,5 +85,5 @@ async def _row(connection: Any, table: Table[ItemT], key: Key) -> Key | None:
         )
         row: Key | None = await cursor.fetchone()
         return row
-    except UnicodeDecodeError:
+    except UNREADABLE:
         return None

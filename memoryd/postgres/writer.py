@@ -240,24 +240,20 @@ def explain(error: Exception) -> ServiceError:
                 reason="STORE_FULL",
             )
         case "22" | "54":
-            return InvalidArgumentError(f"the database refuses a value: {_first_line(error)}")
+            return InvalidArgumentError(f"the database refuses a value: {first_line(error)}")
         case "XX" if state in ("XX001", "XX002"):
             return DataLossError(
-                f"the database reports damaged data: {_first_line(error)}; restore a backup",
+                f"the database reports damaged data: {first_line(error)}; restore a backup",
                 reason="STORE_CORRUPT",
             )
     if state == "25006":
         return FailedPreconditionError("the store is read-only", reason="STORE_READ_ONLY")
-    if isinstance(error, UnicodeDecodeError):
-        return DataLossError(
-            f"the database holds damaged text: {_first_line(error)}; restore a backup", reason="STORE_CORRUPT"
-        )
     if isinstance(error, (UnicodeEncodeError, psycopg.DataError)):
-        return InvalidArgumentError(f"the database refuses a value: {_first_line(error)}")
+        return InvalidArgumentError(f"the database refuses a value: {first_line(error)}")
     return UnavailableError(
-        f"the database cannot be reached or used: {_first_line(error)}", reason="STORE_UNREACHABLE"
+        f"the database cannot be reached or used: {first_line(error)}", reason="STORE_UNREACHABLE"
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

