@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from memoryd.dreams.resonance import Resonance, passes
 from memoryd.embedding.embedder import Embedder
 from memoryd.memory import Memory, Record, State
-from memoryd.query_language.evaluate import Selection, evaluate
+from memoryd.query_language.evaluate import Selection, asks_for_state, evaluate
 from memoryd.query_language.language import Plan, arrange_rows, freeform_plan, plan
 from memoryd.query_language.parser import parse
 from memoryd.query_language.tree import Query, embedded_texts
@@ -82,9 +82,10 @@ class Querying:
     async def rows(self, sql: str) -> list[Memory]:
         """Answers POST /query: read-only, no gates, embed() unavailable."""
         # ORDER BY and LIMIT follow ferricula's own rules for this route, after the rows are found.
-        selection = evaluate(Query(parse(sql).body), _View(self._store), {})
+        query = Query(parse(sql).body)
+        selection = evaluate(query, _View(self._store), {})
         found = self._known(sorted(selection.ids))
-        if State.PRUNED.value not in sql:  # rows without a record show only where they are asked for
+        if not asks_for_state(query, State.PRUNED):  # rows without a record show only when asked for
             found = [memory for memory in found if memory.record.state is not State.PRUNED]
         return arrange_rows(sql, found, _sort_value)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from memoryd.memory import Record
+from memoryd.memory import Record, State
 from memoryd.query_language.language import (
     INTEGER_COLUMNS,
     REAL_COLUMNS,
@@ -30,6 +30,7 @@ from memoryd.query_language.tree import (
     Or,
     Query,
     Select,
+    conditions_of,
 )
 
 EPSILON = 1.19e-7  # ferricula compares its 32-bit numbers so
@@ -80,6 +81,19 @@ def evaluate(query: Query, view: StoreView, vectors: Mapping[str, Sequence[float
         ids.sort(key=lambda memory_id: run.order_key(memory_id, column), reverse=descending)
     end = None if query.limit is None else query.offset + query.limit
     return Selection(tuple(ids[query.offset : end]), scores, len(ids), bool(scores) or bool(query.order))
+
+
+def asks_for_state(query: Query, state: State) -> bool:
+    """Whether a condition on the column `state` names this one."""
+    for condition in conditions_of(query):
+        match condition:
+            case Compare("state", _, value, False) if value == state.value:
+                return True
+            case OneOf("state", values, False) if state.value in values:
+                return True
+            case Like("state", pattern, False) if re.fullmatch(_like_pattern(pattern), state.value):
+                return True
+    return False
 
 
 class _Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -100,22 +101,30 @@ class Query:
     offset: int = 0
 
 
+def conditions_of(query: Query) -> Iterator[Condition]:
+    """Every condition of the query, outer ones first, in the order of the text."""
+    waiting: list[Body | Condition] = [query.body]
+    while waiting:
+        match waiting.pop():
+            case Combined(_, left, right):
+                waiting += (right, left)
+            case Select(condition):
+                if condition is not None:
+                    waiting.append(condition)
+            case condition:
+                yield condition
+                match condition:
+                    case And(parts) | Or(parts):
+                        waiting += reversed(parts)
+                    case Not(part):
+                        waiting.append(part)
+
+
 def embedded_texts(query: Query) -> list[str]:
     """The distinct texts of embed('…') in the query, in order: what needs a vector before it can run."""
     texts: dict[str, None] = {}
-
-    def walk(node: object) -> None:
-        match node:
+    for condition in conditions_of(query):
+        match condition:
             case Nearest(vector=Embed(text)):
                 texts[text] = None
-            case And(parts) | Or(parts):
-                for part in parts:
-                    walk(part)
-            case Not(part) | Select(part):
-                walk(part)
-            case Combined(_, left, right):
-                walk(left)
-                walk(right)
-
-    walk(query.body)
     return list(texts)

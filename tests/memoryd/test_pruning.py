@@ -124,6 +124,15 @@ async def expect_pruned(daemon: Running) -> None:
     assert await daemon.data("POST", "/query", "SELECT id FROM docs WHERE channel = 'hearing'") == {
         "rows": []
     }
+    for where, ids in (
+        ("state = 'Pruned'", [1, 2]),
+        ("id = 2 AND state IN ('Active', 'Pruned')", [2]),
+        ("state LIKE 'Prun%'", [1, 2]),
+        ("id = 1 OR channel = 'Pruned'", []),
+        ("state <> 'Active'", []),
+    ):
+        answer = await daemon.data("POST", "/query", f"SELECT id FROM docs WHERE {where}")
+        assert [row["id"] for row in answer["rows"]] == ids, where
     assert "recalled 0 memories" in await daemon.text("POST", "/recall", {"query": "channel = 'hearing'"})
     found = await daemon.data("POST", "/search", {"query": "weber"})
     assert sorted(hit["id"] for hit in found["results"]) == [1, 2]

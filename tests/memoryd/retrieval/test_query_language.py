@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memoryd.memory import Emotion, Record, State
-from memoryd.query_language.evaluate import Selection, evaluate
+from memoryd.query_language.evaluate import Selection, asks_for_state, evaluate
 from memoryd.query_language.language import QueryError, arrange_rows, freeform_plan, plan
 from memoryd.query_language.parser import parse
 from memoryd.query_language.tree import embedded_texts
@@ -217,6 +217,22 @@ def test_embedded_texts_are_found_and_used() -> None:
     assert select("vector_topk_cosine(embed('a'), 1)", {"a": [0.0, 2.0]}).ids == (3,)
     with pytest.raises(QueryError):
         select("vector_topk_cosine(embed('a'), 1)")
+
+
+@pytest.mark.parametrize(
+    ("where", "asked"),
+    [
+        ("state = 'Pruned'", True),
+        ("channel = 'x' OR NOT (id = 1 AND state IN ('Active', 'Pruned'))", True),
+        ("state LIKE '%uned'", True),
+        ("state = 'Active' OR text = 'Pruned'", False),
+        ("tag('state') = 'Pruned'", False),
+        ("state LIKE 'A%'", False),
+    ],
+)
+def test_a_state_counts_as_asked_for_where_a_condition_names_it(where: str, asked: bool) -> None:
+    query = parse(f"SELECT id FROM docs WHERE id = 1 UNION SELECT id FROM docs WHERE {where}")
+    assert asks_for_state(query, State.PRUNED) == asked
 
 
 @pytest.mark.parametrize(
