@@ -11,6 +11,7 @@ import pytest
 from tests.trainer.test_sandbox import USABLE, run_plan, simple_plan
 from trainer.sandbox.candidate_plan import PACKAGE, CandidateFiles, candidate_plan
 from trainer.sandbox.plan import Limits
+from trainer.sandbox.process_cap import kernel_cap
 from trainer.sandbox.user import FIRST_USER, USER_COUNT, spare_user
 
 pytestmark = pytest.mark.skipif(
@@ -107,3 +108,42 @@ def test_the_kernel_bounds_its_processes_without_a_control_group() -> None:
     command = [sys.executable, "-S", "-E", "-P", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "bounded 11"
+
+
+def test_a_bomb_passes_the_watchdogs_cap_before_the_kernel_stops_it(tmp_path: Path) -> None:
+    """Otherwise nobody could say why the run failed. The room is for the user's processes in other containers."""
+    code = (
+        "import os, time\n"
+        "children = []\n"
+        "try:\n"
+        "    while len(children) < 100:\n"
+        "        child = os.fork()\n"
+        "        if child == 0:\n"
+        "            time.sleep(60)\n"
+        "        children.append(child)\n"
+        "except BlockingIOError:\n"
+        "    print(len(children) + 1)\n"
+        "for child in children:\n"
+        "    os.kill(child, 9)\n"
+    )
+    plan = simple_plan(tmp_path, code, "LANDLOCK", processes=12)
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    program = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from trainer.sandbox.enter import start_candidate\n"
+        "from trainer.sandbox.plan import parse_plan\n"
+        "os.waitpid(start_candidate(parse_plan(open(sys.argv[2]).read()), -1, None), 0)\n"
+    )
+    command = [
+        sys.executable,
+        "-S",
+        "-E",
+        "-P",
+        "-c",
+        program,
+        str(PACKAGE.parent),
+        str(tmp_path / "plan.json"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == [str(kernel_cap(12))], done.stderr
+    assert kernel_cap(12) > 12

@@ -12,7 +12,7 @@ from trainer.sandbox import kernel, landlock, seccomp
 from trainer.sandbox.bubblewrap import bubblewrap_command
 from trainer.sandbox.container import container_command, container_name
 from trainer.sandbox.plan import Plan
-from trainer.sandbox.process_cap import enter_group, limit_processes
+from trainer.sandbox.process_cap import enter_group, kernel_cap, limit_processes
 from trainer.sandbox.user import become, give_folders, spare_user
 
 
@@ -33,7 +33,7 @@ def start_candidate(plan: Plan, private_fd: int, group: Path | None) -> int:
         if group is not None:
             enter_group(group)
         elif plan.limits.processes:
-            limit_processes(plan.limits.processes, os.getuid() if user is None else user)
+            limit_processes(kernel_cap(plan.limits.processes), os.getuid() if user is None else user)
         _prepare(plan)
         command = _enter(plan, supervisor, user)
         if plan.tier == "CONTAINER":

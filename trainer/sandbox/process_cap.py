@@ -12,6 +12,13 @@ from pathlib import Path
 _ROOTS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
 
 
+def kernel_cap(limit: int) -> int:
+    """What the kernel holds where the watchdog holds `limit`: more, so that the watchdog sees its cap broken
+    and can name it. RLIMIT_NPROC counts processes of the same user in other containers, which are not seen
+    here: the room is for those too."""
+    return limit + limit // 2 + 8
+
+
 def make_group(limit: int, roots: tuple[Path, ...] = _ROOTS) -> Path | None:
     """A new control group for at most `limit` processes and threads; None where that is not allowed."""
     for root in roots:

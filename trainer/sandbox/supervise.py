@@ -20,7 +20,7 @@ from trainer.sandbox import kernel
 from trainer.sandbox.container import container_name, remove_container, start_pumps
 from trainer.sandbox.enter import pipes_folder, start_candidate
 from trainer.sandbox.plan import Plan, parse_plan
-from trainer.sandbox.process_cap import make_group, remove_group
+from trainer.sandbox.process_cap import kernel_cap, make_group, remove_group
 from trainer.sandbox.recorder import Recorder
 from trainer.sandbox.recording import read_identity
 from trainer.sandbox.usage import descendants, measure_scratch, measure_tree
@@ -54,9 +54,8 @@ class Supervisor:
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() == 1:
                 return 1  # the daemon died before the line above could tell
-        # The group is a little larger than the cap, so that the watchdog can see it broken.
         limit = self.plan.limits.processes
-        group = make_group(limit + limit // 8 + 8) if limit else None
+        group = make_group(kernel_cap(limit)) if limit else None
         is_container = self.plan.tier == "CONTAINER"
         try:
             if recording is not None:
