@@ -19,8 +19,6 @@ CHEATS = (
     "network_ipv4", "network_dns", "new_namespace", "trace_the_supervisor", "write_everywhere",
     "environment_keys", "fork_bomb", "future_roll", "forge_report",
 )  # fmt: skip
-# How far a bomb comes in twenty seconds depends on the machine: it must fail, and all else must live.
-ANY_FAILURE = {"fork_bomb"}
 
 
 def run_cheats(stack: Stack) -> str:
@@ -43,7 +41,7 @@ def run_cheats(stack: Stack) -> str:
     wrong = [
         f"{one.name}: {outcome_of(ended[one.name])} instead of {one.expected}"
         for one in wanted
-        if not _as_expected(one, outcome_of(ended[one.name]))
+        if outcome_of(ended[one.name])[: len(one.expected)] != one.expected
     ]
     assert not wrong, "; ".join(wrong)
     assert not [name for name, run in ended.items() if token in "".join(run.result.log_tail)]
@@ -75,9 +73,3 @@ async def _submit(
                 pass
             ended[one.name] = await client.get(f"cheat-{one.name}")
     return ended, tier.removeprefix("SANDBOX_TIER_").lower()
-
-
-def _as_expected(candidate: Candidate, outcome: list[str]) -> bool:
-    if candidate.name in ANY_FAILURE:
-        return outcome[0] == "FAILED"
-    return outcome[: len(candidate.expected)] == candidate.expected

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
@@ -15,7 +16,6 @@ from autoresearch.entropy.v1 import entropy_pb2 as entropy_pb
 from autoresearch.entropy.v1 import entropy_pb2_grpc as rpc_entropy
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 from autoresearch.trainer.v1 import trainer_pb2_grpc as rpc
-from grpc._cython import cygrpc
 
 from services.channels import CHANNEL_OPTIONS
 from services.rpc_server import SERVER_OPTIONS
@@ -89,7 +89,9 @@ async def forgetful_router(target: str) -> AsyncIterator[ForgetfulRouter]:
 
 def test_grpc_knows_every_option_that_is_set() -> None:
     """It takes a misspelt one without a word."""
-    library = Path(str(cygrpc.__file__)).read_bytes()
+    spec = find_spec("grpc._cython.cygrpc")
+    assert spec is not None
+    library = Path(str(spec.origin)).read_bytes()
     names = {name for name, _ in (*CHANNEL_OPTIONS, *SERVER_OPTIONS)}
     assert {name for name in names if name.encode() + b"\0" not in library} == set()
 

@@ -111,7 +111,7 @@ def test_the_kernel_bounds_its_processes_without_a_control_group() -> None:
 
 
 def test_a_bomb_passes_the_watchdogs_cap_before_the_kernel_stops_it(tmp_path: Path) -> None:
-    """Otherwise nobody could say why the run failed. The room is for the user's processes in other containers."""
+    """Otherwise nobody could say why the run failed. The room is for processes in other containers."""
     code = (
         "import os, time\n"
         "children = []\n"
