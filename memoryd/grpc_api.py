@@ -13,9 +13,9 @@ from autoresearch.memory.v1 import memory_pb2_grpc as rpc
 
 from memoryd import wire
 from memoryd.dreams.dreaming import Seed
+from memoryd.dreams.report_text import dream_text
 from memoryd.engine import Engine
 from memoryd.entropy_feed import EntropyFeed
-from memoryd.http.layouts import dream_text
 from memoryd.identity.identity import describe_identity
 from memoryd.memory import Memory
 from memoryd.remembering import not_found
@@ -120,8 +120,9 @@ class MemoryServicer(rpc.MemoryServiceServicer):
         after = read_page_token(request.page_token)
         page: list[pb.Memory] = []
         total = 0
-        for memory in self._engine.store.mirror.memories():
-            if memory.memory_id <= after or not _has_tags(memory, dict(request.tags)):
+        wanted = dict(request.tags)
+        for memory in self._engine.store.mirror.memories(after):
+            if not _has_tags(memory, wanted):
                 continue
             message = wire.memory_message(memory)
             total += message.ByteSize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -69,9 +70,10 @@ class Mirror:
         """Every id, ascending."""
         return sorted(self._memories)
 
-    def memories(self) -> Iterator[Memory]:
-        """Every memory by ascending id."""
-        return (self._memories[memory_id] for memory_id in self.ids())
+    def memories(self, after_id: int = -1) -> Iterator[Memory]:
+        """Every memory with an id above `after_id`, ascending."""
+        ids = self.ids()
+        return (self._memories[memory_id] for memory_id in ids[bisect_right(ids, after_id) :])
 
     def snapshot(self) -> list[Memory]:
         """Every memory in no order, at once: memories are values, so the list never changes."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from autoresearch.memory.v1 import memory_pb2 as pb
 
+from memoryd.characters import clean
 from memoryd.dreams.plan import DreamReport
-from memoryd.http.body import clean
 from memoryd.memory import Edge, EdgeKind, Emotion, Event, Memory, State
 from memoryd.requests import Hit, NewMemory
 from services.errors import InvalidArgumentError

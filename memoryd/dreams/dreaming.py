@@ -13,13 +13,13 @@ from memoryd.dreams.echoes import find_echoes
 from memoryd.dreams.plan import DreamPlan, DreamReport
 from memoryd.dreams.plan_log import PlanLog
 from memoryd.dreams.pruning import fading
+from memoryd.dreams.report_text import dream_text, offer_text
 from memoryd.dreams.resonance import HEAT_PER_DREAM
 from memoryd.dreams.similar import SimilarPairs
 from memoryd.dreams.skg import TRACKED_TERMS, Skg
 from memoryd.embedding.embedder import Embedder
 from memoryd.finishing import finish
 from memoryd.graph import Graph
-from memoryd.http.layouts import dream_text, offer_text
 from memoryd.memory import Edge, Memory
 from memoryd.recalling import Recalling
 from memoryd.store import Store

@@ -44,11 +44,6 @@ def read_object(body: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def clean(text: str) -> str:
-    """Text that UTF-8 can hold: lone surrogates become U+FFFD, NUL characters too."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
-
-
 def is_unsigned(value: object) -> bool:
     """Whether a JSON value is an unsigned integer (true and false are none)."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -6,19 +6,13 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 
-from memoryd.dreams.plan import DreamReport
+from memoryd.characters import one_line
 from memoryd.graph import ARROWS, Graph
 from memoryd.memory import Memory, Record, State
 from memoryd.mirror import Mirror
 from memoryd.requests import Hit
 
 LINE_BYTES = 200
-_LINE_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
-
-
-def one_line(text: str) -> str:
-    """Text without line ends and control characters, so that it can not forge a line of a layout."""
-    return _LINE_ENDS.sub(" ", text)
 
 
 def cut(text: str, limit: int = LINE_BYTES) -> str:
@@ -85,38 +79,6 @@ def neighbors_text(memory_id: int, mirror: Mirror) -> str:
 def terms_text(terms: Iterable[tuple[str, int]]) -> str:
     lines = [f"  {one_line(term)}: {members} members" for term, members in terms]
     return f"terms ({len(lines)}):\n" + "\n".join(lines) if lines else "no terms"
-
-
-def dream_text(report: DreamReport) -> str:
-    skg = report.skg
-    emerging = _list(f"{_term(first)}~{_term(second)}" for first, second in skg.emerging)
-    decaying = _list(f"{_term(first)}~{_term(second)}" for first, second in skg.decaying)
-    return (
-        f"dream complete:\n  ticks={report.ticks}\n  decayed={len(report.decayed_ids)}\n"
-        f"  forgiven={len(report.forgiven_ids)}\n  archived={report.archived}\n"
-        f"  consolidated={len(report.consolidated_ids)}\n  pruned={len(report.pruned_ids)}\n"
-        f"  ghost_echoes={report.ghost_echoes}\n  keystones_reviewed={report.keystones_reviewed}\n"
-        f"  edges_created={report.edges_created}\n  keystones_promoted={report.keystones_promoted}\n"
-        f"  active_archetypes={_list(report.active_archetypes)}\n"
-        f"  decayed_ids={_list(map(str, report.decayed_ids))}\n"
-        f"  forgiven_ids={_list(map(str, report.forgiven_ids))}\n"
-        f"  consolidated_ids={_list(map(str, report.consolidated_ids))}\n"
-        f"  skg: sampled={skg.sampled} tracked={skg.tracked} emerging={emerging} decaying={decaying}"
-    )
-
-
-def offer_text(byte_count: int, report: DreamReport) -> str:
-    head = f"offer accepted: {byte_count}B entropy, intensity={report.intensity:.2f}\n"
-    return head + dream_text(report)
-
-
-def _list(items: Iterable[str]) -> str:
-    return f"[{','.join(items)}]"
-
-
-def _term(term: str) -> str:
-    """A term without the characters that would break the lists it stands in."""
-    return re.sub(r"[,\[\]~\s]+", "_", one_line(term))
 
 
 def _emotion(record: Record) -> str:

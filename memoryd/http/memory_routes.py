@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
+from memoryd.characters import clean
 from memoryd.engine import Engine
-from memoryd.http.body import clean, is_number, is_unsigned, read_object
+from memoryd.http.body import is_number, is_unsigned, read_object
 from memoryd.http.layouts import cut, inspect_text, recall_text
 from memoryd.http.remember_body import parse_remember
 from memoryd.http.replies import Reply, bare, data, result
@@ -56,7 +57,7 @@ class MemoryRoutes:
         except ServiceError as error:
             return data({"error": error.message})
         hits = self._engine.recalling.search(query, k)
-        return data({"results": [_found(hit, hit.arms[0].score) for hit in hits]})
+        return data({"results": [_found(hit) for hit in hits]})
 
     async def hybrid(self, body: bytes) -> Reply:
         try:
@@ -64,7 +65,7 @@ class MemoryRoutes:
         except ServiceError as error:
             return data({"error": error.message})
         hits = await self._engine.recalling.hybrid(query, k, weight)
-        return data({"results": [_found(hit, hit.arms[0].score) for hit in hits]})
+        return data({"results": [_found(hit) for hit in hits]})
 
     async def query(self, body: bytes) -> Reply:
         raw = clean(body.decode("utf-8", "replace"))
@@ -136,9 +137,9 @@ def _search_fields(body: bytes) -> tuple[str, int, float]:
     )
 
 
-def _found(hit: Hit, score: float) -> dict[str, Any]:
+def _found(hit: Hit) -> dict[str, Any]:
     return {
-        "bm25": round(score, 3),
+        "bm25": round(hit.arms[0].score, 3),
         "id": hit.memory.memory_id,
         "probability": round(hit.score, 4),
         "text": hit.memory.row.text,

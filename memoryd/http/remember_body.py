@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from memoryd.http.body import clean, is_number, is_unsigned, read_object
+from memoryd.characters import clean
+from memoryd.http.body import is_number, is_unsigned, read_object
 from memoryd.memory import ALPHA_DEFAULT, ID_LIMIT, Emotion
 from memoryd.query_language.language import REF_NUMBERS, REF_TEXTS
 from memoryd.requests import NewMemory

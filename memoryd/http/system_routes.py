@@ -7,16 +7,18 @@ import re
 from collections.abc import Coroutine
 from typing import Any
 
+from memoryd.characters import clean
 from memoryd.dreams.dreaming import Seed
+from memoryd.dreams.report_text import dream_text, offer_text
 from memoryd.dreams.resonance import ARCHETYPES, tool_tier
 from memoryd.dreams.skg import PairState
 from memoryd.engine import Engine
 from memoryd.entropy_feed import EntropyFeed
 from memoryd.graph import ARROWS
-from memoryd.http.body import clean, is_unsigned, read_object
+from memoryd.http.body import is_unsigned, read_object
 from memoryd.http.confer import assess
 from memoryd.http.dashboard import dashboard_page
-from memoryd.http.layouts import dream_text, neighbors_text, offer_text, status_text, terms_text
+from memoryd.http.layouts import neighbors_text, status_text, terms_text
 from memoryd.http.replies import Reply, bare, data, html, refused, result
 from memoryd.identity.identity import describe_identity
 from memoryd.memory import ID_LIMIT, EdgeKind, unpack_vector

@@ -1,7 +1,7 @@
 """The recall language: free text or a predicate becomes SQL; SQL becomes a query over the store.
 
-Source: ferricula's recall contract; `id`, `tag('f')`, IN and LIKE are additions. `parse` is in
-`query_language_parser`, `evaluate` in `query_language_evaluate`.
+Source: ferricula's recall contract; `id`, `tag('f')`, IN and LIKE are additions. `parser` makes a query of
+SQL, `evaluate` answers it.
 """
 
 from __future__ import annotations

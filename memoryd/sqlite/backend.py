@@ -18,6 +18,7 @@ from memoryd.checksums import SetAside, intact
 from memoryd.memory import Batch, Edge, Event, Memory
 from memoryd.sqlite.copy import backup_steps, finish_backup
 from memoryd.sqlite.counters import read_counters, register_checksum, repair_counters
+from memoryd.sqlite.folder import sync_folder
 from memoryd.sqlite.reading import EDGES, EVENTS, MEMORIES, VALUES, Key, Reading, Table
 from memoryd.sqlite.schema import prepare_schema, verify_pages
 from memoryd.sqlite.writer import SqliteWriter, explain
@@ -168,7 +169,7 @@ def _open(path: Path, read_only: bool, vfs: str | None, synchronous: str) -> Sql
         connection = _connect(path, read_only=True, vfs=vfs, synchronous=synchronous)
     except apsw.Error as error:
         raise explain(error) from error
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     try:
         damaged = [] if read_only else repair_counters(connection)
     except apsw.Error as error:
@@ -207,19 +208,6 @@ def _connect(path: Path, *, read_only: bool, vfs: str | None, synchronous: str) 
 
 def _integer(value: object) -> int:
     return value if isinstance(value, int) else 0
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the file's name durable; Windows has no such call and needs none."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass  # some network file systems refuse to sync a folder
-    finally:
-        os.close(handle)
 
 
 _: type[MemoryBackend] = SqliteBackend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import apsw
 
 from memoryd.backend import BackupResult
+from memoryd.sqlite.folder import sync_folder
 from memoryd.sqlite.schema import check_version, verify_pages
 from memoryd.sqlite.writer import explain
-from services.errors import ConfigurationError
+from services.errors import ConfigurationError, DataLossError
 
 PAGES_PER_STEP = 256  # 1 MiB: a few milliseconds during which batches wait
 
@@ -58,8 +60,10 @@ def backup_steps(path: Path) -> BackupSteps:
 
 
 async def finish_backup(path: Path) -> BackupResult:
-    """Checks and hashes a finished copy, off the event loop."""
-    return await asyncio.to_thread(describe_copy, path)
+    """Checks, hashes and syncs a finished copy, off the event loop."""
+    result = await asyncio.to_thread(describe_copy, path)
+    await asyncio.to_thread(sync_folder, path.parent)
+    return result
 
 
 def describe_copy(path: Path) -> BackupResult:
@@ -70,6 +74,10 @@ def describe_copy(path: Path) -> BackupResult:
         if check_version(connection, str(path)) == 0:  # an older one is migrated when it is opened
             raise ConfigurationError(f"{path} is an empty file, not a store")
         counted = connection.execute("SELECT count(*) FROM memory").fetchone()
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise DataLossError(
+            f"{path} is no intact copy of a store: {error}", reason="STORE_CORRUPT"
+        ) from error
     except apsw.Error as error:
         raise explain(error) from error
     finally:
@@ -83,19 +91,32 @@ def describe_copy(path: Path) -> BackupResult:
 
 
 def restore_copy(source: Path, target: Path) -> BackupResult:
-    """Puts a checked copy where a store shall be. Raises ConfigurationError when `target` exists."""
+    """Puts a checked copy where a store shall be.
+
+    Raises ConfigurationError when `target` exists, or one of the two cannot be read or written, and
+    DataLossError for a damaged copy.
+    """
+    source, target = source.absolute(), target.absolute()
+    if not source.is_file():
+        raise ConfigurationError(f"--from: {source} is not a file; name one that a backup wrote")
     for name in (target, target.with_name(target.name + "-wal")):
         if name.exists():
             raise ConfigurationError(f"restore: {name} exists; move it away first, it is never overwritten")
     result = describe_copy(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    with source.open("rb") as file, partial.open("wb") as copy:
-        while chunk := file.read(1 << 20):
-            copy.write(chunk)
-        copy.flush()
-        os.fsync(copy.fileno())
-    os.replace(partial, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as file, partial.open("wb") as copy:
+            while chunk := file.read(1 << 20):
+                copy.write(chunk)
+            copy.flush()
+            os.fsync(copy.fileno())
+        os.replace(partial, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise ConfigurationError(f"--to: cannot write {target}: {error.strerror}") from error
     return result
 
 

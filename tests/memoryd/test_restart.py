@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from autoresearch.memory.v1 import memory_pb2 as pb
 
+from memoryd.sqlite.backend import open_sqlite
 from memoryd.verbs import restore
-from services.errors import ConfigurationError
+from services.errors import ConfigurationError, ServiceError
 from services.memory_client import MemoryClient
 from tests.memoryd.running import running
 
@@ -232,3 +233,23 @@ async def test_a_backup_can_be_restored(tmp_path: Path, capsys: pytest.CaptureFi
     async with running(target.parent) as memoryd:
         assert await memoryd.rpc.list_memories(page_size=500) == before
         assert (await memoryd.rpc.status()).edge_count == 1
+
+
+async def test_a_restore_takes_relative_paths_and_names_what_it_cannot_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    backend = await open_sqlite("sqlite:///memory.db")
+    await backend.backup(tmp_path / "copy.db")
+    await backend.close()
+    assert restore(["--from", "copy.db", "--to", "sqlite:///restored.db"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 0
+    (tmp_path / "letter.txt").write_text("no store at all " * 100)
+    for source, target, problem in (
+        ("nothing.db", "new.db", "nothing.db is not a file"),
+        ("copy.db", "letter.txt/new.db", "cannot write .*new.db"),
+        ("letter.txt", "new.db", "letter.txt is no intact copy"),
+    ):
+        with pytest.raises(ServiceError, match=problem):
+            restore(["--from", source, "--to", f"sqlite:///{target}"])
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("new")) == []
