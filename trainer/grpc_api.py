@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,8 @@ class TrainerServicer(rpc.TrainerServiceServicer):
     ) -> AsyncIterator[pb.FetchArtifactResponse]:
         experiment = self._experiments.get(request.experiment_id)
         folder = self._experiments.folder(request.experiment_id)
-        for chunk in read_artifact(experiment, folder, request.name, request.offset):
+        chunks = read_artifact(experiment, folder, request.name, request.offset)
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield pb.FetchArtifactResponse(
                 data=chunk.data, offset=chunk.offset, total_byte_count=chunk.total, sha256=chunk.sha256
             )
