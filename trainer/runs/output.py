@@ -16,8 +16,9 @@ _CLAIM = re.compile(r"^val_bpb:\s*([0-9]+\.[0-9]+)\s*$")
 
 def sanitise(raw: bytes) -> str:
     """One printable line of at most LONGEST_LINE characters: no escapes, no controls, no direction marks."""
-    text = _ESCAPES.sub("", raw[: 4 * LONGEST_LINE].decode("utf-8", "replace"))
-    text = "".join(c if c.isprintable() else " " if c == "\t" else "" for c in text)
+    text = _ESCAPES.sub("", raw[: 4 * LONGEST_LINE].decode("utf-8", "replace")).replace("\t", " ")
+    if not text.isprintable():  # rarely: going through the characters is what costs in a flood
+        text = "".join(filter(str.isprintable, text))
     return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
 
 
