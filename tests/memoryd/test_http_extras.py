@@ -17,7 +17,7 @@ TOKEN = "a-long-enough-token"
 
 async def test_health_and_metrics(three: Running) -> None:
     health = await three.data("GET", "/health")
-    assert (health["status"], health["rows"]) == ("ok", 3)
+    assert (health["status"], health["rows"], health["durable"]) == ("ok", 3, True)
     async with three.http.get(f"{three.url}/metrics") as response:
         text = await response.text()
     assert 'memoryd_memories{state="active"} 3.0' in text
