@@ -23,12 +23,16 @@ def known_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def research_file(preset: Preset) -> str:
+    """The text of train.py with the preset's values."""
+    return apply_preset(TRAIN_PY.read_text(encoding="utf-8"), preset)
+
+
 def template_files(preset: Preset) -> dict[str, str]:
     """Name to text: train.py with the preset's values, and the texts beside it."""
-    files = {}
+    files = {TRAIN_PY.name: research_file(preset)}
     for path in sorted(TEMPLATE_FOLDER.iterdir()):
         wanted = path.suffix in SUFFIXES or path.name == ".gitignore"
-        if path.is_file() and wanted and path.name != "__init__.py":
+        if path.is_file() and wanted and path.name not in (TRAIN_PY.name, "__init__.py"):
             files[path.name] = path.read_text(encoding="utf-8")
-    files["train.py"] = apply_preset(files["train.py"], preset)
     return files

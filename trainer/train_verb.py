@@ -22,7 +22,7 @@ from trainer.harness.summary import format_summary
 from trainer.local_executor import LocalExecutor
 from trainer.presets import PRESETS, Preset, choose_preset
 from trainer.settings import TrainerSettings
-from trainer.templates import template_files
+from trainer.templates import research_file
 
 TIERS = ["auto", "container", "bubblewrap", "landlock", "none"]
 
@@ -97,7 +97,7 @@ def _end_on_sigterm() -> None:
 
 def _read_source(path: Path | None, preset: Preset) -> str:
     if path is None:
-        return template_files(preset)["train.py"]
+        return research_file(preset)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

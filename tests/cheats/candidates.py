@@ -15,10 +15,10 @@ from pathlib import Path
 
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
-from trainer.presets import PRESETS, apply_preset
+from trainer.presets import PRESETS
+from trainer.templates import research_file
 
 FOLDER = Path(__file__).parent
-TEMPLATE = FOLDER.parents[1] / "trainer" / "template" / "train.py"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Candidate:
         for change in re.findall(r"(\w+)=([^=]+?)(?:, (?=\w+=)|$)", self.head.get("set", "")):
             values[change[0]] = ast.literal_eval(change[1])
         preset = replace(PRESETS["tiny"], hyperparameters=values)
-        return apply_preset(TEMPLATE.read_text(encoding="utf-8"), preset) + "\n\n" + text
+        return research_file(preset) + "\n\n" + text
 
 
 def read_candidates(kind: str) -> list[Candidate]:

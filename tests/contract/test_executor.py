@@ -16,7 +16,7 @@ from trainer.presets import PRESETS
 from trainer.sandbox.tiers import choose_tier
 from trainer.scripted_executor import ScriptedExecutor
 from trainer.settings import TrainerSettings
-from trainer.templates import template_files
+from trainer.templates import research_file
 
 _SCRIPTED: type[Executor] = ScriptedExecutor
 _LOCAL: type[Executor] = LocalExecutor
@@ -55,7 +55,7 @@ class TestLocal(ExecutorSpec):
             await LocalExecutor.open(settings),
             tmp_path,
             "tiny",
-            template_files(preset)["train.py"],
+            research_file(preset),
             ENDLESS,
             Budget(preset.budget_kind, preset.budget_amount),
             lambda: living_below(tmp_path),

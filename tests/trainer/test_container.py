@@ -18,7 +18,7 @@ from trainer.local_executor import LocalExecutor
 from trainer.presets import PRESETS
 from trainer.sandbox.container import LABEL, engine_command
 from trainer.settings import TrainerSettings
-from trainer.templates import template_files
+from trainer.templates import research_file
 
 ENGINE = os.environ.get("DOCKER_HOST", "")
 pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(900)]
@@ -39,7 +39,7 @@ async def subject(tmp_path: Path, tiny_data: Path) -> Subject:
     except ConfigurationError as error:
         pytest.skip(str(error))
     preset = PRESETS["tiny"]
-    source = template_files(preset)["train.py"]
+    source = research_file(preset)
     budget = Budget(preset.budget_kind, preset.budget_amount)
     return Subject(executor, tmp_path, "tiny", source, "", budget, lambda: len(containers(tmp_path)))
 

@@ -21,7 +21,7 @@ from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.plan import Limits
 from trainer.sandbox.ranks import in_ranks
 from trainer.sandbox.tiers import choose_tier
-from trainer.templates import template_files
+from trainer.templates import research_file
 
 USABLE = [tier.value for tier in choose_tier("auto").usable]
 bubblewrap = pytest.mark.skipif("BUBBLEWRAP" not in USABLE, reason="bubblewrap does not work here")
@@ -103,7 +103,7 @@ else:
 async def test_an_experiment_on_two_devices_trains_in_two_ranks(tmp_path: Path, tiny_data: Path) -> None:
     flags = ("--sandbox", "bubblewrap", "--slots", "2", "--threads", "1", "--setup-limit-seconds", "280")
     async with trainerd(tmp_path, tiny_data, *flags) as daemon:
-        source = template_files(PRESETS["tiny"])["train.py"]
+        source = research_file(PRESETS["tiny"])
         source = re.sub(r"^DEVICE_BATCH_SIZE = \d+", "DEVICE_BATCH_SIZE = 4", source, flags=re.MULTILINE)
         await daemon.client.start(request("pair", source, preset="tiny", device_count=2))
         last = (await watch_to_end(daemon.client, "pair"))[-1].state

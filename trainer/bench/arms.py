@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 
 from trainer.presets import PRESETS, Preset, Value, find_preset
-from trainer.templates import template_files
+from trainer.templates import research_file
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def _parse_arm(part: str, base: Preset) -> Arm:
         raise ValueError(f"an arm's name is letters, digits, dots and dashes, not {label!r}")
     if not changes_text:
         preset = base if label == "default" else find_preset(label)
-        return Arm(label, template_files(preset)["train.py"])
+        return Arm(label, research_file(preset))
     origin = PRESETS.get(label, base)
     changes: dict[str, Value] = dict(origin.hyperparameters)
     for change in changes_text.split(";"):
@@ -49,7 +49,7 @@ def _parse_arm(part: str, base: Preset) -> Arm:
             raise ValueError(f"arm {label!r}: {change!r} is not NAME=LITERAL") from error
         if not equals:
             raise ValueError(f"arm {label!r}: {change!r} is not NAME=LITERAL")
-    return Arm(label, template_files(replace(origin, hyperparameters=changes))["train.py"])
+    return Arm(label, research_file(replace(origin, hyperparameters=changes)))
 
 
 def _evaluate(literal: str) -> Value:

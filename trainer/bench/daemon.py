@@ -1,4 +1,5 @@
-"""`trainerd bench`: dispatch latency, sandbox start-up, and what the sealed evaluator costs here."""
+"""`trainerd bench`: dispatch latency, sandbox start-up, calls and watchers over the wire, and what the sealed
+evaluator costs here."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from services.errors import ServiceError
+from trainer.bench.wire import measure_wire
 from trainer.data.dataset import Dataset
 from trainer.datasets import Wanted, prepare_data
 from trainer.executor import EndEvent, Job
@@ -30,7 +32,7 @@ from trainer.sandbox.plan import Limits
 from trainer.sandbox.tiers import choose_tier
 from trainer.scripted_executor import ScriptedExecutor
 from trainer.settings import TrainerSettings
-from trainer.templates import template_files
+from trainer.templates import research_file
 
 
 def main(arguments: list[str]) -> int:
@@ -55,6 +57,8 @@ async def _measure(options: argparse.Namespace) -> dict[str, float | int | str]:
     figures: dict[str, float | int | str] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
+        if options.wire:
+            return await measure_wire(folder, options.repeats)
         latencies = await measure_dispatch(folder / "dispatch", options.repeats * 10)
         figures["dispatch_p50_ms"] = _percentile(latencies, 50) * 1e3
         figures["dispatch_p99_ms"] = _percentile(latencies, 99) * 1e3
@@ -110,7 +114,7 @@ async def _measure_run(options: argparse.Namespace, folder: Path) -> dict[str, f
     preset = PRESETS[options.preset]
     dataset = await _data(options.data.resolve(), preset)
     executor = await LocalExecutor.open(TrainerSettings(data=options.data, unsafe=True))
-    source = template_files(preset)["train.py"]
+    source = research_file(preset)
     request = _request("run", source, preset, dataset.manifest.data_hash)
     devices = (await executor.capabilities()).devices[:1]
     result = Result()
@@ -179,7 +183,12 @@ def _percentile(values: Sequence[float], percent: int) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="trainerd bench", description="Measures the trainer's own costs.")
-    parser.add_argument("--repeats", type=int, default=10, help="starts of each tier")
+    parser.add_argument(
+        "--repeats", type=int, default=10, help="starts of each tier; with --wire seconds of calls, and runs"
+    )
+    parser.add_argument(
+        "--wire", action="store_true", help="measure calls and watchers over loopback instead"
+    )
     parser.add_argument("--run", action="store_true", help="train and score once as well")
     parser.add_argument("--preset", default="cpu", choices=sorted(PRESETS), help="of that run")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of data sets")

@@ -9,6 +9,7 @@ audit seconds over scoring; then each audit's largest and mean difference, for t
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import subprocess
@@ -19,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.errors import ServiceError
+from trainer.datasets import ready_data
 from trainer.harness.checkpoint_names import WEIGHTS_FILE
 from trainer.harness.run_spec import RUN_VARIABLE, Budget, RunSpec
 from trainer.presets import PRESETS, Preset
-from trainer.templates import template_files
+from trainer.templates import research_file
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,12 @@ def prepare(folder: Path, preset: Preset, options: argparse.Namespace) -> Work:
     """Data and a checkpoint of a few steps of training. Raises MeasureError."""
     dataset = options.data.resolve()
     if not (dataset / "manifest.json").is_file():
-        command = ["trainer.data", "prepare", "--json", "--data", str(dataset), "--preset", preset.name]
-        dataset = Path(_last_json(command)["folder"]).resolve()
+        try:
+            dataset = asyncio.run(ready_data(dataset, preset, _say)).folder
+        except ServiceError as error:
+            raise MeasureError(str(error)) from error
     train_py, out = folder / "train.py", folder / "out"
-    train_py.write_text(template_files(preset)["train.py"], encoding="utf-8")
+    train_py.write_text(research_file(preset), encoding="utf-8")
     out.mkdir()
     tokens = options.steps * int(str(preset.hyperparameters["TOTAL_BATCH_SIZE"]))
     run = RunSpec(
@@ -164,6 +169,10 @@ def _common(work: Work, preset: Preset, options: argparse.Namespace) -> list[str
     command += ["--device", options.device, "--threads", str(options.threads)]
     command += ["--batch-rows", str(options.batch_rows or preset.eval_batch_rows)]
     return [*command, "--validation-tokens", str(options.validation_tokens or preset.validation_tokens)]
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _last_json(command: list[str], may_fail: bool = False) -> dict[str, Any]:

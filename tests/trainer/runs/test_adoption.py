@@ -14,7 +14,7 @@ from tests.trainer.daemon_process import Daemon, processes_below, trainerd
 from tests.trainer.serving import request, watch_to_end
 from trainer.presets import PRESETS
 from trainer.sandbox.tiers import choose_tier
-from trainer.templates import template_files
+from trainer.templates import research_file
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs outlive their daemon on Linux only")
 COUNT = 60
@@ -159,7 +159,7 @@ async def test_a_run_whose_supervisor_was_killed_with_the_daemon_is_closed(
 async def test_a_run_is_scored_although_daemons_died_in_training_and_in_evaluation(
     tmp_path: Path, tiny_data: Path
 ) -> None:
-    source = template_files(PRESETS["tiny"])["train.py"]
+    source = research_file(PRESETS["tiny"])
     for state in (pb.EXPERIMENT_STATE_TRAINING, pb.EXPERIMENT_STATE_EVALUATING):
         async with trainerd(tmp_path, tiny_data, "--threads", "1") as daemon:
             await start(daemon, "trained", source, keep_checkpoint=True)

@@ -12,10 +12,10 @@ from tests.trainer.serving import request, watch_to_end
 from trainer.devices import torch_version
 from trainer.presets import PRESETS
 from trainer.runs.compile_cache import add_to_cache, cache_folder, copy_cache, is_template
-from trainer.templates import TRAIN_PY, template_files
+from trainer.templates import TRAIN_PY, research_file
 
 PLAIN = TRAIN_PY.read_text(encoding="utf-8")
-TINY = template_files(PRESETS["tiny"])["train.py"]
+TINY = research_file(PRESETS["tiny"])
 # Says what it finds in its cache, then poisons that and looks for the shared one.
 POISONING = """
 import os
