@@ -15,6 +15,7 @@ from memoryd.dreams.dynamics import (
     HALO_FACTOR,
     NEGLECT_FACTOR,
     NEGLECTED_AFTER,
+    fade_factor,
     is_below_gate,
     staleness,
 )
@@ -139,7 +140,7 @@ def _decay(draft: Draft, intensity: float, seed: bytes) -> list[int]:
     for memory_id in chosen:
         record = draft.get(memory_id)
         assert record is not None
-        draft.scale_fidelity(memory_id, math.exp(-record.effective_alpha))
+        draft.scale_fidelity(memory_id, fade_factor(record))
     return chosen
 
 

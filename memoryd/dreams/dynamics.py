@@ -25,13 +25,9 @@ def recalled(record: Record, now: int) -> Record:
     )
 
 
-def ticked(record: Record) -> Record:
-    """One tick of decay."""
-    return replace(record, fidelity=record.fidelity * math.exp(-record.effective_alpha))
-
-
-def with_alpha_factor(record: Record, factor: float) -> Record:
-    return replace(record, decay_alpha=clamp_alpha(record.decay_alpha * factor))
+def fade_factor(record: Record) -> float:
+    """What one tick of decay leaves of the fidelity, 0..1."""
+    return math.exp(-record.effective_alpha)
 
 
 def is_below_gate(record: Record) -> bool:

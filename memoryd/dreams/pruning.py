@@ -7,9 +7,9 @@ embedder can still tell what the vector meant, that ghost echo stays on every ne
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterable, Mapping
 
+from memoryd.dreams.dynamics import fade_factor
 from memoryd.dreams.links import Links
 from memoryd.dreams.plan import Draft
 from memoryd.memory import Edge, EdgeKind, Record, State
@@ -37,7 +37,7 @@ def fading(records: Iterable[tuple[int, Record]]) -> list[int]:
             for memory_id, record in records
             if record.state in (State.FORGIVEN, State.ARCHIVED)
             and not record.keystone
-            and record.fidelity * math.exp(-record.effective_alpha) < FADED_BELOW
+            and record.fidelity * fade_factor(record) < FADED_BELOW
         ),
     )
 
@@ -47,7 +47,7 @@ def fade_archived(draft: Draft, chosen: Iterable[int]) -> None:
     for memory_id in chosen:
         record = draft.get(memory_id)
         if record is not None:
-            draft.scale_fidelity(memory_id, math.exp(-record.effective_alpha))
+            draft.scale_fidelity(memory_id, fade_factor(record))
 
 
 def prune(draft: Draft, links: Links, echoes: Mapping[int, str | None]) -> tuple[list[int], int]:

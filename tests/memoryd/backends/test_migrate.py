@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+import apsw
 import pytest
 
 from memoryd.backend import MemoryBackend, open_backend
@@ -46,6 +48,21 @@ async def test_everything_arrives(tmp_path: Path) -> None:
     assert await target.read_value("migration") is None
     assert await target.read_events(0, 9) == await source.read_events(0, 9)
     assert (await target.status()).highest_id == 1199
+    await source.close()
+    await target.close()
+
+
+async def test_what_fails_its_checksum_is_named_as_left_behind(tmp_path: Path) -> None:
+    await (await filled(f"sqlite:///{tmp_path / 'a.db'}", 20)).close()
+    with contextlib.closing(apsw.Connection(str(tmp_path / "a.db"))) as file:
+        file.execute("UPDATE memory SET vector = x'00' WHERE id = 7")
+    source = await open_backend(f"sqlite:///{tmp_path / 'a.db'}", read_only=True)
+    target = await open_backend(f"sqlite:///{tmp_path / 'b.db'}")
+    lines: list[str] = []
+    assert (await migrate(source, target, NoEmbedder(), report=lines.append)).copied == 18
+    (note,) = [line for line in lines if line.startswith("note: ")]
+    assert "not carried over" in note
+    assert "memory 7" in note
     await source.close()
     await target.close()
 
