@@ -2,9 +2,9 @@
 
 Builds the images, brings the stack up, times the first experiment, trains sessions through the agent against
 memoryd on SQLite and then on PostgreSQL, restarts each daemon idle and in the middle of a session, kills
-entropyd, runs cheats, takes everything down and up again, and checks that nothing was lost. Prints one line a
-step; SKIPPED with the reason without an engine. Sessions train the preset `tiny`, the first run `cpu` (or
-what --first-preset says).
+entropyd, lets memoryd crash until it is given up, runs cheats, takes everything down and up again, and checks
+that nothing was lost. Prints one line a step; SKIPPED with the reason without an engine. Sessions train the
+preset `tiny`, the first run `cpu` (or what --first-preset says).
 """
 
 from __future__ import annotations
@@ -14,43 +14,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.compose.cheats import run_cheats
-from tests.compose.engine import Stack, StepFailed, missing_part
+from tests.compose.crash_loop import crash_loop
+from tests.compose.engine import Stack, missing_part
+from tests.compose.report import Report
 
 DAEMONS = ("entropyd", "memoryd", "trainer", "agent")
-
-
-class Report:
-    """Prints each step with its time as it ends, and keeps the lines. A failed step does not end the test."""
-
-    def __init__(self, without: Sequence[str] = (), path: Path | None = None) -> None:
-        self.lines: list[str] = []
-        self.failed = False
-        self._without = without
-        self._path = path
-
-    def step(self, name: str, work: Callable[[], str], *, needed: bool = False) -> None:
-        """Runs one; a failure of a `needed` one ends the test."""
-        if any(part in name for part in self._without):
-            self.say(f"left out          {name}")
-            return
-        started = time.monotonic()
-        try:
-            detail, mark = work(), "ok"
-        except (StepFailed, AssertionError) as error:
-            detail, mark, self.failed = str(error), "FAILED", True
-        self.say(f"{mark:<7}{time.monotonic() - started:7.1f} s  {name}{': ' + detail if detail else ''}")
-        if mark == "FAILED" and needed:
-            raise SystemExit(1)
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-        print(line, flush=True)
-        if self._path is not None:
-            self._path.write_text("\n".join(self.lines) + "\n")
 
 
 def agent_run(lab: str, *options: str) -> tuple[str, ...]:
@@ -106,13 +79,16 @@ def run(report: Report, base_image: str, first_preset: str, limit: float) -> Non
         report.step(name, lambda: first_experiment(stack, started, first_preset, limit))
         report.step("session on SQLite: baseline and one proposal", lambda: first_session(stack))
         for service in DAEMONS:
-            report.step(f"restart of {service} loses nothing", lambda name=service: restart(stack, name))  # type: ignore[misc]
+            report.step(
+                f"restart of {service} loses nothing", partial(kept, stack, partial(restart, service=service))
+            )
         report.step("a session outlives restarts of its three peers", lambda: restarts_meanwhile(stack))
         report.step("a session resumes after a restart of agentd", lambda: agentd_restarts(stack))
         report.step("entropyd killed: a session goes on with seeds labelled os", lambda: no_entropy(stack))
+        report.step("a daemon that cannot start gives up loudly", lambda: kept(stack, crash_loop))
         report.step("cheats are refused inside the trainer's container", lambda: run_cheats(stack))
         report.step("docker compose run train", lambda: train_once(stack))
-        report.step("down and up keeps everything", lambda: down_and_up(stack))
+        report.step("down and up keeps everything", lambda: kept(stack, down_and_up))
         report.step("session on PostgreSQL", lambda: on_postgres(stack, base_image))
     finally:
         stack.compose(*everything, check=False)
@@ -171,12 +147,19 @@ def first_session(stack: Stack) -> str:
     return f"first score after {scored:.0f} s; 2 rows, {count} memories"
 
 
-def restart(stack: Stack, service: str) -> str:
+def kept(stack: Stack, work: Callable[[Stack], str]) -> str:
+    """Does the work; history and memories must be the same before and after it."""
     before = (history(stack), memories(stack))
+    said = work(stack)
+    after = (history(stack), memories(stack))
+    assert after == before, (before, after)
+    return said
+
+
+def restart(stack: Stack, service: str) -> str:
     stack.compose("restart", service, timeout=120)
     for name in (service, "trainer", "memoryd", "agent"):
         stack.wait_healthy(name)
-    assert (history(stack), memories(stack)) == before
     return ""
 
 
@@ -233,12 +216,9 @@ def train_once(stack: Stack) -> str:
 
 
 def down_and_up(stack: Stack) -> str:
-    before = (history(stack), memories(stack))
     stack.compose("down", timeout=180)
     bring_up(stack)
-    after = (history(stack), memories(stack))
-    assert after == before, (before, after)
-    return f"{len(before[0]) - 1} rows, {before[1]} memories"
+    return f"{len(history(stack)) - 1} rows, {memories(stack)} memories"
 
 
 def on_postgres(stack: Stack, base_image: str) -> str:
