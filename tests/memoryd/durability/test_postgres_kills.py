@@ -92,7 +92,9 @@ async def test_a_server_that_does_not_sync_is_named(
             "ALTER SYSTEM RESET full_page_writes",
             "SELECT pg_reload_conf()",
         )
+        watching = asyncio.create_task(daemon.engine.store.watch_backend(0.02))
         async with asyncio.timeout(60):
-            while len((await daemon.rpc.status()).warnings) > 1:
-                await asyncio.sleep(0.05)
+            while len(daemon.engine.store.last_status.warnings) > 1:
+                await asyncio.sleep(0.02)
+        watching.cancel()
         assert "data_sync_retry" in (await daemon.rpc.status()).warnings[0]
