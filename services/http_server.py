@@ -70,6 +70,8 @@ class HttpServer(AbstractAsyncContextManager["HttpServer"]):
 
     def _allowed(self, request: web.Request) -> bool:
         if self._security.token is None:
+            if self._security.client_ca is not None:
+                return True  # the connection has shown its certificate
             # Open beyond loopback without a token (--http-open): other routes stay local.
             return self._wanted.is_loopback or request.remote in ("127.0.0.1", "::1")
         return self._security.accepts(request.headers.get("Authorization"))

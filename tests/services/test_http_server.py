@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from pathlib import Path
+
 import aiohttp
 import pytest
 from aiohttp import web
@@ -11,9 +15,10 @@ from services import errors
 from services.addresses import Address
 from services.http_server import HttpServer
 from services.security import ServerSecurity
+from tests.services.test_credentials import Authority
 
 TOKEN = "0123456789abcdef0123456789abcdef"
-LOCAL = Address("127.0.0.1", 0)
+LOCAL, EVERYWHERE = Address("127.0.0.1", 0), Address("0.0.0.0", 0)
 
 
 def application() -> web.Application:
@@ -84,12 +89,48 @@ async def test_http_open_frees_only_the_named_routes() -> None:
         assert (await http.get("/metrics")).status == 401
 
 
+async def test_other_machines_reach_the_named_routes_only_without_a_token() -> None:
+    server = HttpServer(
+        EVERYWHERE,
+        application(),
+        security=ServerSecurity(),
+        registry=CollectorRegistry(),
+        http_open=True,
+        is_open_path=lambda request: request.path == "/api",
+    )
+    async with server, other_machine() as http:
+        address = f"http://127.0.0.1:{server.address.port}"
+        assert (await http.get(f"{address}/api")).status == 200
+        assert (await http.get(f"{address}/metrics")).status == 401
+
+
+async def test_a_client_certificate_is_a_credential_by_itself(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    cert, key = authority.issue("server")
+    security = ServerSecurity(None, cert, key, authority.ca)
+    server = HttpServer(EVERYWHERE, application(), security=security, registry=CollectorRegistry())
+    known = ssl.create_default_context(cafile=str(authority.ca))
+    known.load_cert_chain(*authority.issue("prometheus"))
+    unknown = ssl.create_default_context(cafile=str(authority.ca))
+    async with server, other_machine() as http:
+        metrics = f"https://localhost:{server.address.port}/metrics"
+        assert (await http.get(metrics, ssl=known)).status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await http.get(metrics, ssl=unknown)
+
+
+def other_machine() -> aiohttp.ClientSession:
+    """Connects from an address that is not the one that servers take for this machine's own."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(local_addr=("127.0.0.2", 0), family=socket.AF_INET)
+    )
+
+
 def test_an_open_address_needs_credentials_or_the_flag() -> None:
-    everywhere = Address("0.0.0.0", 0)
     with pytest.raises(errors.ConfigurationError, match="--http-listen"):
-        HttpServer(everywhere, application(), security=ServerSecurity(), registry=CollectorRegistry())
+        HttpServer(EVERYWHERE, application(), security=ServerSecurity(), registry=CollectorRegistry())
     HttpServer(
-        everywhere, application(), security=ServerSecurity(), registry=CollectorRegistry(), http_open=True
+        EVERYWHERE, application(), security=ServerSecurity(), registry=CollectorRegistry(), http_open=True
     )
 
 
