@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,62 +18,20 @@ from services.entropy_client import EntropyClient
 from services.errors import DeadlineExceededError, UnavailableError
 from services.rpc_server import SERVER_OPTIONS
 from tests.services.probe import NAME, Probe, serve_probe
+from tests.services.router import routing
 
 SERVICES = Path(__file__).resolve().parents[2] / "services"
 
 
-@dataclass
-class Router:
-    """Forwards connections; `forget` drops what it knows of them without telling anyone, as NAT does."""
-
-    target: int
-    port: int = 0
-    opened: int = 0
-    closed: int = 0
-    forgotten: bool = False
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.opened += 1
-        number = self.opened
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        try:
-            await asyncio.gather(
-                self._forward(reader, far_writer, number), self._forward(far_reader, writer, number)
-            )
-        finally:
-            self.closed += 1
-            far_writer.close()
-            writer.close()
-
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
-        while data := await reader.read(65536):
-            if not (self.forgotten and number == 1):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-
-@asynccontextmanager
-async def routing(target: int) -> AsyncIterator[Router]:
-    router = Router(target)
-    server = await asyncio.start_server(router.serve, "127.0.0.1", 0)
-    router.port = server.sockets[0].getsockname()[1]
-    try:
-        yield router
-    finally:
-        server.close()
-
-
 async def test_an_idle_client_lets_go_of_its_connection_before_a_router_forgets_it() -> None:
     """Routers drop idle connections after a minute or more; the next call must not wait on a dead one."""
-    async with serve_probe(Probe(), drain_seconds=0.1) as server, routing(server.address.port) as router:
-        async with open_channel(f"127.0.0.1:{router.port}", idle_seconds=1.0) as channel:
+    async with serve_probe(Probe(), drain_seconds=0.1) as server, routing(str(server.address)) as router:
+        async with open_channel(router.address, idle_seconds=1.0) as channel:
             draw = rpc.EntropyServiceStub(channel).DrawEntropy
             assert (await draw(pb.DrawEntropyRequest(byte_count=1), timeout=5)).entropy == b"x"
             while not router.closed:
                 await asyncio.sleep(0.05)
-            router.forgotten = True
+            router.forget()
             assert (await draw(pb.DrawEntropyRequest(byte_count=2), timeout=5)).entropy == b"xx"
     assert router.opened == 2
 

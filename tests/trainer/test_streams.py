@@ -15,7 +15,7 @@ from autoresearch.trainer.v1 import trainer_pb2 as pb
 from autoresearch.trainer.v1 import trainer_pb2_grpc as rpc
 
 from services.trainer_client import TrainerClient
-from tests.trainer.cutting_proxy import cutting_proxy
+from tests.services.router import routing
 from tests.trainer.daemon_process import Daemon, trainerd
 from tests.trainer.serving import request, watch_to_end
 from trainer.executor import MetricEvent
@@ -66,8 +66,8 @@ async def cut_links(state: Path, data: Path, *, cuts: int, count: int) -> None:
     steps, sequences = [], []
     async with (
         trainerd(state, data) as daemon,
-        cutting_proxy(daemon.client.target) as proxy,
-        TrainerClient(proxy.address) as client,
+        routing(daemon.client.target) as router,
+        TrainerClient(router.address) as client,
     ):
         await start_talking(daemon, "talking", count, 1_000)
         async for event in client.watch("talking", timeout=1_000):
@@ -75,8 +75,8 @@ async def cut_links(state: Path, data: Path, *, cuts: int, count: int) -> None:
             if event.HasField("metric"):
                 steps.append(event.metric.step)
                 if event.metric.step in after:
-                    proxy.cut()
-        assert proxy.cuts == cuts
+                    router.cut()
+        assert router.cuts == cuts
     assert steps == list(range(count))
     assert sequences == list(range(1, len(sequences) + 1))
 
