@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -219,13 +220,10 @@ async def test_a_full_disk_stops_by_name_and_loses_nothing(
         script = write_script(*({"changes": {"MATRIX_LR": 0.02 + n / 100}} for n in range(6)))
         session = await run_to_end(sessions, scripted(lab, script, max_experiments=1))
         filler = disk / "filler"
-        with filler.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"x" * 65536)
-                    file.flush()
-            except OSError:
-                pass
+        # Without a buffer: what is left in one fails a second time when the file is closed.
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 65536)
         with pytest.raises(ServiceError) as caught:
             await sessions.start(scripted(lab, script, max_experiments=3))
         assert caught.value.reason in ("STORE_FULL", "LAB_FAILED"), caught.value.message
