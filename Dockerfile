@@ -11,14 +11,17 @@ RUN apt-get update \
  && install -d -o lab -g lab -m 0750 /state /secrets
 # Named volumes take owner and mode of the folder they cover at their first use.
 
-FROM base AS build
+FROM base AS tools
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv python3-pip \
  && python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --quiet uv==0.13.9 \
  && python3 -m venv --without-pip /opt/venv
 # Compiled once here: the images are read-only, and torch from source takes twice the time to import.
 ENV VIRTUAL_ENV=/opt/venv UV_LINK_MODE=copy UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY constraints.txt ./
+
+FROM tools AS build
+COPY pyproject.toml README.md LICENSE ./
 COPY services services
 COPY proto proto
 
@@ -40,7 +43,8 @@ COPY trainer/__init__.py trainer/__init__.py
 COPY agent/__init__.py agent/__init__.py
 RUN /opt/uv/bin/uv pip install -q -c constraints.txt ".[memoryd,postgres,mcp,otel]"
 
-FROM build AS build-trainer
+# Before any code of ours, so that a change of it does not fetch torch again.
+FROM tools AS torch
 # cpu: a CPU build of torch, from PIP_FIND_LINKS when the base image has one, else from the PyTorch index.
 # cuda: the ordinary build, which carries CUDA.
 ARG TORCH_BUILD=cpu
@@ -48,6 +52,11 @@ RUN if [ "$TORCH_BUILD" = cuda ]; then /opt/uv/bin/uv pip install -q -c constrai
     elif ls "${PIP_FIND_LINKS:-/nowhere}"/torch-*+cpu-*.whl >/dev/null 2>&1; then \
       UV_FIND_LINKS=$PIP_FIND_LINKS /opt/uv/bin/uv pip install -q -c constraints.txt torch; \
     else /opt/uv/bin/uv pip install -q -c constraints.txt --torch-backend cpu torch; fi
+
+FROM torch AS build-trainer
+COPY pyproject.toml README.md LICENSE ./
+COPY services services
+COPY proto proto
 COPY trainer trainer
 COPY entropyd/__init__.py entropyd/__init__.py
 COPY memoryd/__init__.py memoryd/__init__.py
