@@ -19,9 +19,9 @@ from typing import Any
 
 import grpc
 from autoresearch.trainer.v1 import trainer_pb2 as pb
-from autoresearch.trainer.v1 import trainer_pb2_grpc as rpc
 
 from services.trainer_client import TrainerClient
+from trainer.bench.bare_server import SERVICE_NAME
 
 RATE = 500
 WATCHERS = 20
@@ -54,7 +54,11 @@ async def measure_calls(client: TrainerClient, seconds: int) -> dict[str, float]
         started("trainer.bench.bare_server", answer.SerializeToString().hex()) as bare,
         grpc.aio.insecure_channel(bare["grpc"]) as channel,
     ):
-        plain = rpc.TrainerServiceStub(channel).GetExperiment
+        plain: Any = channel.unary_unary(
+            f"/{SERVICE_NAME}/GetExperiment",
+            request_serializer=pb.GetExperimentRequest.SerializeToString,
+            response_deserializer=pb.GetExperimentResponse.FromString,
+        )
         ours, theirs = await measure_in_turn(
             lambda: client.get("asked-for"), lambda: plain(ask, timeout=10), seconds
         )
@@ -98,20 +102,25 @@ async def measure_fan_out(client: TrainerClient, target: str, count: int, runs: 
     """Seconds from a metric's time to its arrival, of every metric at every watcher."""
     delays: list[float] = []
 
-    async def watch(stub: rpc.TrainerServiceAsyncStub, name: str) -> None:
-        async for event in stub.WatchExperiment(pb.WatchExperimentRequest(experiment_id=name), timeout=60):
+    async def watch(channel: grpc.aio.Channel, name: str) -> None:
+        method: Any = channel.unary_stream(
+            f"/{SERVICE_NAME}/WatchExperiment",
+            request_serializer=pb.WatchExperimentRequest.SerializeToString,
+            response_deserializer=pb.WatchExperimentResponse.FromString,
+        )
+        async for event in method(pb.WatchExperimentRequest(experiment_id=name), timeout=60):
             if event.HasField("metric"):
                 delays.append(time.time() - event.event_time.ToNanoseconds() / 1e9)
 
     async with AsyncExitStack() as stack:
-        channels = [grpc.aio.insecure_channel(target, options=OWN_CONNECTION) for _ in range(count)]
-        stubs: list[Any] = [
-            rpc.TrainerServiceStub(await stack.enter_async_context(channel)) for channel in channels
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(target, options=OWN_CONNECTION))
+            for _ in range(count)
         ]
         for number in range(runs):
             name = f"watched-{count}-{number}"
             await client.start(pb.StartExperimentRequest(experiment_id=name, train_source="DEPTH = 4\n"))
-            await asyncio.gather(*(watch(stub, name) for stub in stubs))
+            await asyncio.gather(*(watch(channel, name) for channel in channels))
     return delays
 
 
