@@ -3,7 +3,7 @@
 The memory model is a sum of terms with three fitted constants on CUDA (bytes saved per token, layer and
 channel, and bytes per logit of either loss), fitted on three peaks of this train.py on an H200: 47.2 GB for
 upstream's setting, 64.9 GB for the fork's (the ancestors' own files took as much) and 15.7 GB for 32 rows
-of the preset h100. Three more, not used for the fit, are met within 4 % (docs/log.md). It describes the
+of the preset h100. Four more, not used for the fit, are met within 4 % (docs/log.md). It describes the
 template's own structure: a file whose code was rewritten may need more or less, so it is never refused,
 and otherwise only a clear excess is.
 """

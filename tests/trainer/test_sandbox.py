@@ -176,6 +176,26 @@ def test_a_large_file_is_refused_by_the_system(tmp_path: Path) -> None:
     assert "File too large" in errors
 
 
+@pytest.mark.parametrize("tier", [tier for tier in USABLE if tier in ("LANDLOCK", "BUBBLEWRAP")])
+def test_a_process_names_its_own_threads_and_nobody_elses(tier: str, tmp_path: Path) -> None:
+    """What NVIDIA's driver does when it starts: it fails where it is refused."""
+    code = (
+        "import os, threading\n"
+        "def name(path):\n"
+        "    try: open(path, 'w').write('mine'); return open(path).read().strip()\n"
+        "    except OSError as error: return type(error).__name__\n"
+        "def run(): print(name(f'/proc/self/task/{threading.get_native_id()}/comm'))\n"
+        "thread = threading.Thread(target=run); thread.start(); thread.join()\n"
+        f"print(name('/proc/{os.getpid()}/task/{os.getpid()}/comm'))\n"
+    )
+    before = Path("/proc/self/comm").read_text()
+    ending, output, errors = run_plan(simple_plan(tmp_path, code, tier), tmp_path)
+    assert ending.code == 0, errors
+    assert output.splitlines()[0] == "mine"
+    assert output.splitlines()[1] in ("PermissionError", "FileNotFoundError")
+    assert Path("/proc/self/comm").read_text() == before
+
+
 @linux
 def test_a_process_that_left_its_session_is_ended_with_the_candidate(tmp_path: Path) -> None:
     code = (

@@ -39,6 +39,7 @@ class Plan:
     device: str
     threads: int
     attention: str
+    compile: str
     file: Path
     in_process: bool = False
 
@@ -50,6 +51,7 @@ class Plan:
             "budget": asdict(self.budget),
             "device_asked": self.device,
             "attention_asked": self.attention,
+            "compile_asked": self.compile,
         }
 
 
@@ -73,7 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     plan = Plan(
-        dataset, budget, options.device, options.threads, options.attention, options.out, options.in_process
+        dataset,
+        budget,
+        options.device,
+        options.threads,
+        options.attention,
+        options.compile,
+        options.out,
+        options.in_process,
     )
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     records = run_all(arms, list(seeds), plan)
@@ -100,7 +109,7 @@ def run_all(arms: list[Arm], seeds: list[int], plan: Plan) -> list[dict[str, Any
 
 def identity(record: dict[str, Any]) -> str:
     """What makes two runs the same run: the text, the seed and the plan's key; not the arm's name."""
-    names = ("text", "seed", "data_hash", "budget", "device_asked", "attention_asked")
+    names = ("text", "seed", "data_hash", "budget", "device_asked", "attention_asked", "compile_asked")
     return json.dumps([record.get(name) for name in names], sort_keys=True)
 
 
@@ -118,6 +127,7 @@ def run_once(arm: Arm, seed: int, plan: Plan) -> dict[str, Any]:
             device=plan.device,
             threads=plan.threads,
             attention=plan.attention,
+            compile=plan.compile,
         )
         (folder / "run.json").write_text(run.to_json(), encoding="utf-8")
         if plan.in_process:
@@ -206,11 +216,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--attention", default="auto")
+    parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto")
     parser.add_argument("--out", type=Path, default=Path("bench.jsonl"), help="results file, resumed")
     parser.add_argument(
         "--in-process",
         action="store_true",
-        help="no process per run: for many small CPU runs, where starting torch costs more than the run;"
+        help="no process per run: for many small runs, where starting torch costs more than the run;"
         " memory then is that of the whole series",
     )
     parser.add_argument("--json", action="store_true")

@@ -1,4 +1,4 @@
-"""`python -m trainer.bench.weber`: does the Weber bracket do anything, at a size that a laptop can repeat.
+"""`python -m trainer.bench.weber`: does the Weber bracket do anything, at a size that is soon repeated.
 
 Fixed steps, same seeds, same rows, same initial weights. Arms: off; raw (gradient units, as first
 proposed); normalized at two c^2; mean (normalized, divided by its own mean: if this loses the effect, it
@@ -9,11 +9,33 @@ seeds 1 to 8, confirm the best arm against off on others with --first-seed.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.bench.comparison import main as bench
 
-SMALL = "DEPTH=2;ASPECT_RATIO=32;HEAD_DIM=32;DEVICE_BATCH_SIZE=4;TOTAL_BATCH_SIZE=2**10"
+
+@dataclass(frozen=True)
+class Size:
+    """What a run is on a kind of device: a preset, changes to it, tokens in all, further flags."""
+
+    preset: str
+    changes: str
+    tokens: int
+    flags: tuple[str, ...] = ()
+
+
+SIZES = {
+    "cpu": Size(
+        "cpu", "DEPTH=2;ASPECT_RATIO=32;HEAD_DIM=32;DEVICE_BATCH_SIZE=4;TOTAL_BATCH_SIZE=2**10", 100 * 2**10
+    ),
+    "cuda": Size(  # so small that compiling would take longer than training
+        "h100",
+        "DEPTH=4;ASPECT_RATIO=64;HEAD_DIM=64;DEVICE_BATCH_SIZE=16;TOTAL_BATCH_SIZE=2**15",
+        400 * 2**15,
+        ("--compile", "off", "--attention", "varlen"),
+    ),
+}
 ARMS = {
     "off": "WEBER_MODE='off'",
     "raw": "WEBER_MODE='raw';WEBER_C_SQ=1.0",
@@ -22,13 +44,13 @@ ARMS = {
     "mean": "WEBER_MODE='normalized';WEBER_C_SQ=1.0;WEBER_CONTROL='mean'",
     "shuffle": "WEBER_MODE='normalized';WEBER_C_SQ=1.0;WEBER_CONTROL='shuffle'",
 }
-TOKENS = 102_400  # 100 steps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes are those of trainer.bench.comparison."""
     parser = argparse.ArgumentParser(prog="python -m trainer.bench.weber", description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", type=Path, required=True, help="a data set of the cpu preset")
+    parser.add_argument("--device", choices=tuple(SIZES), default="cpu")
+    parser.add_argument("--dataset", type=Path, required=True, help="a data set of that size's preset")
     parser.add_argument("--arms", default=",".join(ARMS), help="some of " + ", ".join(ARMS))
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--first-seed", type=int, default=1)
@@ -39,18 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = set(options.arms.split(",")) - set(ARMS)
     if unknown:
         parser.error(f"unknown arms {', '.join(sorted(unknown))}; choose from {', '.join(ARMS)}")
-    arms = ",".join(f"{name}:{SMALL};{ARMS[name]}" for name in options.arms.split(","))
-    command = ["--arms", arms, "--preset", "cpu", "--dataset", str(options.dataset), "--device", "cpu"]
+    size = SIZES[options.device]
+    arms = ",".join(f"{name}:{size.changes};{ARMS[name]}" for name in options.arms.split(","))
+    command = ["--arms", arms, "--preset", size.preset, "--dataset", str(options.dataset)]
+    command += ["--device", options.device, "--in-process", "--token-budget", str(size.tokens), *size.flags]
     command += ["--seeds", str(options.seeds), "--first-seed", str(options.first_seed)]
-    command += [
-        "--in-process",
-        "--token-budget",
-        str(TOKENS),
-        "--threads",
-        str(options.threads),
-        "--out",
-        str(options.out),
-    ]
+    command += ["--threads", str(options.threads), "--out", str(options.out)]
     return bench([*command, "--json"] if options.json else command)
 
 

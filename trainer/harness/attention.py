@@ -130,18 +130,18 @@ def document_ids(tokens: torch.Tensor, bos: int) -> torch.Tensor:
 
 def _attend_full(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cudnn: bool) -> torch.Tensor:
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    if not cudnn:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-    from torch.nn.attention import SDPBackend, sdpa_kernel
+    if cudnn and _suits_cudnn(q):
+        # The operator itself: torch keeps no compiled graph in which a context manager names the kernels.
+        operator: Any = torch.ops.aten._scaled_dot_product_cudnn_attention
+        mixed = operator(q, k, v, None, compute_log_sumexp=True, is_causal=True)[0]
+        assert isinstance(mixed, torch.Tensor)
+        return mixed.transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
-    order = [
-        SDPBackend.CUDNN_ATTENTION,
-        SDPBackend.FLASH_ATTENTION,
-        SDPBackend.EFFICIENT_ATTENTION,
-        SDPBackend.MATH,
-    ]
-    with sdpa_kernel(order, set_priority=True):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+def _suits_cudnn(q: torch.Tensor) -> bool:
+    """Whether cuDNN's kernel takes queries of this type and head width."""
+    return q.dtype in (torch.bfloat16, torch.float16) and q.size(-1) % 8 == 0 and q.size(-1) <= 128
 
 
 def _flex_works() -> bool:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -83,9 +84,7 @@ def choose_timed(name: str, device: torch.device, shape: AttentionShape, cache: 
         return total
 
     choice = fastest(candidates, measure)
-    if choice.seconds:
-        write_choice(path, key, choice)
-    return choice
+    return keep_choice(path, key, choice) if choice.seconds else choice
 
 
 def fastest(candidates: list[str], measure: Callable[[str], float]) -> Choice:
@@ -152,16 +151,22 @@ def read_choice(path: Path, key: str) -> Choice | None:
     return Choice(backend, "cached", seconds) if backend in seconds else None
 
 
-def write_choice(path: Path, key: str, choice: Choice) -> None:
-    """Writes the file of a key in one move; a folder that may not be written is no error."""
+def keep_choice(path: Path, key: str, choice: Choice) -> Choice:
+    """Writes the file of a key in one move, and returns what it holds: the first of several processes that
+    time at once decides for all. A folder that may not be written is no error."""
     entry = {key: {"backend": choice.backend, "seconds": choice.seconds}}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8") as file:
             json.dump(entry, file, indent=1)
-        os.replace(file.name, path)
+            file.flush()
+            if path.exists() and read_choice(path, key) is None:
+                path.unlink()  # of no use
+            with suppress(FileExistsError):
+                os.link(file.name, path)
     except OSError:
-        return
+        return choice
+    return read_choice(path, key) or choice
 
 
 def _candidates(shape: AttentionShape) -> Iterator[str]:

@@ -24,8 +24,12 @@ SYSTEM_FILES = (
 # What torch and the C library read there; bubblewrap mounts its own /proc and /dev instead.
 LANDLOCK_FILES = (
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems", "/proc/sys/vm/overcommit_memory",
-    "/proc/sys/kernel/osrelease", "/proc/version", "/proc/driver/nvidia", "/dev/urandom", "/dev/random",
-    "/dev/zero",
+    "/proc/sys/kernel/osrelease", "/proc/version", "/dev/urandom", "/dev/random", "/dev/zero",
+)  # fmt: skip
+# What NVIDIA's driver reads there before it gives a process its device.
+LANDLOCK_GPU_FILES = (
+    "/proc/driver/nvidia", "/proc/driver/nvidia-uvm", "/proc/devices", "/proc/modules",
+    "/proc/sys/vm/mmap_min_addr",
 )  # fmt: skip
 GPU_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps", "/dev/dri")
 MASK = "masked"  # an empty file that nobody may read stands in for each that is hidden
@@ -65,7 +69,7 @@ def candidate_plan(
     extra = list(LANDLOCK_FILES) if tier == "LANDLOCK" else []
     if gpus:
         devices += [path for pattern in GPU_DEVICES for path in sorted(glob.glob(pattern))]
-        extra += ["/sys"]
+        extra += ["/sys", *(LANDLOCK_GPU_FILES if tier == "LANDLOCK" else ())]
     read = [
         *SYSTEM,
         *SYSTEM_FILES,

@@ -81,7 +81,9 @@ def _enter(plan: Plan, supervisor: int, user: int | None) -> list[str]:
         return container_command(plan, container_name(supervisor), pipes)
     if plan.tier == "LANDLOCK":
         own = f"/proc/{os.getpid()}"
-        landlock.restrict_files((*plan.read, own), plan.write, plan.masked, plan.devices)
+        # It may name its threads: NVIDIA's driver does, and gives up (CUDA error 304) where it cannot.
+        write = (*plan.write, f"{own}/task")
+        landlock.restrict_files((*plan.read, own), write, plan.masked, plan.devices)
         if user is not None:
             become(user)
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # forgotten with the user

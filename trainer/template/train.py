@@ -170,15 +170,26 @@ class Gate(nn.Module):
         return 2 * torch.sigmoid(self.map(x[..., self.first : self.last]))
 
 
+class Table(nn.Embedding):
+    """Embeddings [rows, width] in bfloat16 or float32, with no weights before initialize() or a checkpoint:
+    n-gram tables are so large that drawing random ones to throw away would take seconds."""
+
+    def __init__(self, rows: int, width: int, half: bool) -> None:
+        super().__init__(rows, width, dtype=torch.bfloat16 if half else torch.float32)
+
+    def reset_parameters(self) -> None:
+        pass
+
+
 class NgramTable(nn.Module):
     """Embeddings of hashed n-grams: two half-width tables with different hashes, so few collide in both."""
 
     PRIMES = ((36313, 27191, 51749), (48271, 69621, 16807))
 
-    def __init__(self, rows: int, width: int, order: int) -> None:
+    def __init__(self, rows: int, width: int, order: int, half: bool) -> None:
         super().__init__()
         self.rows, self.order = rows, order
-        self.halves = nn.ModuleList(nn.Embedding(rows, width // 2) for _ in self.PRIMES)
+        self.halves = nn.ModuleList(Table(rows, width // 2, half) for _ in self.PRIMES)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         found = []
@@ -287,16 +298,17 @@ class GPT(nn.Module):
         depth, width, vocab_size = config["depth"], config["width"], config["vocab_size"]
         if width % config["head_dim"] or config["head_dim"] % 2 or not 1 <= config["ngram_order"] <= 3:
             raise ContractError("HEAD_DIM must be even and divide the width, NGRAM_ORDER must be 1, 2 or 3")
-        self.embedding = nn.Embedding(vocab_size, width)
+        half = config["half_tables"]
+        self.embedding = Table(vocab_size, width, half)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(depth))
         self.value_tables = nn.ModuleDict()
         self.ngram_tables = nn.ModuleDict()
         for layer in range(depth):
             if extra_values(config, layer):
                 if config["value_embeddings"]:
-                    self.value_tables[str(layer)] = nn.Embedding(vocab_size, width)
+                    self.value_tables[str(layer)] = Table(vocab_size, width, half)
                 orders = range(2, config["ngram_order"] + 1)
-                tables = [NgramTable(config["ngram_rows"], width, order) for order in orders]
+                tables = [NgramTable(config["ngram_rows"], width, order, half) for order in orders]
                 self.ngram_tables[str(layer)] = nn.ModuleList(tables)
         self.smear_gate = Gate(width, 1, channels=24) if config["smear"] else None
         self.head = nn.Linear(width, vocab_size, bias=False)
@@ -402,12 +414,7 @@ class GPT(nn.Module):
 
 def build_model(config: dict[str, Any]) -> GPT:
     """The model for a checkpoint's config, weights not yet loaded."""
-    model = GPT(config)
-    if config["half_tables"]:
-        for module in model.modules():
-            if isinstance(module, nn.Embedding):
-                module.to(torch.bfloat16)
-    return model
+    return GPT(config)
 
 
 # === SECTION: optimizer ===

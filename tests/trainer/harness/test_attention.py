@@ -52,10 +52,10 @@ def test_backend_equals_the_reference(backend: str, device: str, window: int, do
     tokens[:, 0] = BOS
     ids = document_ids(tokens, BOS) if documents else None
     dtype = torch.bfloat16 if base in HALF_ONLY or backend != base else torch.float32
-    wanted_inputs = [x.to(dtype).float().requires_grad_() for x in (q, k, v)]
+    wanted_inputs = [x.to(dtype).float().clone().requires_grad_() for x in (q, k, v)]
     wanted = reference(*wanted_inputs, dense_mask(length, window, ids, torch.device("cpu")))
     (wanted * weight).sum().backward()
-    got_inputs = [x.to(device, dtype).requires_grad_() for x in (q, k, v)]
+    got_inputs = [x.to(device, dtype).clone().requires_grad_() for x in (q, k, v)]
     ids = None if ids is None else ids.to(device)
     plan = plan_masks(backend, length, (window,), ids, torch.device(device))
     got = attend(got_inputs[0], got_inputs[1], got_inputs[2], window, plan)

@@ -12,9 +12,9 @@ from trainer.harness.attention_choice import (
     choice_key,
     choose_timed,
     fastest,
+    keep_choice,
     read_choice,
     time_layer,
-    write_choice,
 )
 from trainer.harness.failures import ContractError
 
@@ -49,8 +49,8 @@ def test_choices_of_several_shapes_are_kept_and_read_back(tmp_path: Path) -> Non
     ]
     first, second, third = (folder / choice_file(key) for key in keys)
     assert read_choice(first, keys[0]) is None
-    write_choice(first, keys[0], Choice("flex", "timed", {"flex": 0.1, "varlen": 0.2}))
-    write_choice(second, keys[1], Choice("varlen", "timed", {"varlen": 0.2}))
+    keep_choice(first, keys[0], Choice("flex", "timed", {"flex": 0.1, "varlen": 0.2}))
+    keep_choice(second, keys[1], Choice("varlen", "timed", {"varlen": 0.2}))
     assert read_choice(first, keys[0]) == Choice("flex", "cached", {"flex": 0.1, "varlen": 0.2})
     assert read_choice(second, keys[1]) == Choice("varlen", "cached", {"varlen": 0.2})
     assert read_choice(third, keys[2]) is None
@@ -63,13 +63,22 @@ def test_a_file_that_is_no_good_is_written_anew(tmp_path: Path, content: str) ->
     path, key = tmp_path / choice_file("KEY"), "KEY"
     path.write_text(content)
     assert read_choice(path, key) is None
-    write_choice(path, key, Choice("flex", "timed", {"flex": 0.1}))
+    keep_choice(path, key, Choice("flex", "timed", {"flex": 0.1}))
     assert read_choice(path, key) == Choice("flex", "cached", {"flex": 0.1})
+
+
+def test_of_several_that_time_at_once_the_first_decides(tmp_path: Path) -> None:
+    path, key = tmp_path / choice_file("KEY"), "KEY"
+    first = keep_choice(path, key, Choice("flex", "timed", {"flex": 0.1}))
+    assert keep_choice(path, key, Choice("varlen", "timed", {"varlen": 0.2})) == first
+    assert first.backend == "flex"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    write_choice(tmp_path / "file" / choice_file("KEY"), "KEY", Choice("flex", "timed", {"flex": 0.1}))
+    timed = Choice("flex", "timed", {"flex": 0.1})
+    assert keep_choice(tmp_path / "file" / choice_file("KEY"), "KEY", timed) == timed
     assert (tmp_path / "file").read_text() == ""
 
 
