@@ -13,10 +13,12 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+
+from services.child_server import child_server
 
 FULL_RATE = 2_400_000
 PARTS = ("pipeline", "grpc", "http", "receipts")
@@ -105,23 +107,10 @@ def bench_receipts(count: int = 10_000) -> dict[str, float]:
     }
 
 
-@asynccontextmanager
-async def daemon(*arguments: str) -> AsyncIterator[dict[str, str]]:
+def daemon(*arguments: str) -> AbstractAsyncContextManager[dict[str, str]]:
     """A daemon process on free ports; its addresses."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "entropyd", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"),
-        *("--log-level", "error", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        line = await asyncio.wait_for(process.stdout.readline(), 30)
-        yield json.loads(line)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    addresses = ("--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0")
+    return child_server("entropyd", *addresses, "--log-level", "error", *arguments, start_seconds=30.0)
 
 
 async def _drain(reader: asyncio.StreamReader) -> None:

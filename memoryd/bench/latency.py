@@ -7,8 +7,6 @@ the measure: every text compared word by word, every vector by a loop over numpy
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +20,8 @@ from memoryd.bench.statistics import percentile
 from memoryd.embedding.embedder import Matrix, open_embedder
 from memoryd.memory import Batch, Memory, Record, Row
 from memoryd.sqlite.backend import open_sqlite
-from services.errors import ConfigurationError, ServiceError
+from services.child_server import child_server
+from services.errors import ServiceError
 from services.memory_client import MemoryClient
 
 PAGE = 1000
@@ -90,22 +89,12 @@ async def naive_scan(
 async def started(path: Path, embedder: str) -> AsyncIterator[tuple[dict[str, str], float]]:
     """A daemon over the store: where it serves, and the seconds that its start took."""
     begun = time.perf_counter()
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "memoryd", f"--backend=sqlite:///{path}", f"--embedder={embedder}"),
-        *("--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--clock-tick-seconds=0"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        assert child.stdout is not None
-        line = await asyncio.wait_for(child.stdout.readline(), 300)
-        if not line:
-            raise ConfigurationError("the daemon did not start; run `memoryd` by hand to see why")
-        yield json.loads(line), time.perf_counter() - begun
-    finally:
-        child.terminate()
-        await child.wait()
+    arguments = [f"--backend=sqlite:///{path}", f"--embedder={embedder}", "--clock-tick-seconds=0"]
+    arguments += ["--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"]
+    async with child_server(
+        "memoryd", *arguments, start_seconds=300, stderr=asyncio.subprocess.DEVNULL
+    ) as addresses:
+        yield addresses, time.perf_counter() - begun
 
 
 async def measure(memories: int, requests: int, embedder: str) -> dict[str, object]:

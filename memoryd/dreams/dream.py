@@ -21,7 +21,7 @@ from memoryd.dreams.dynamics import (
 )
 from memoryd.dreams.links import Links
 from memoryd.dreams.plan import Draft, DreamPlan, DreamReport
-from memoryd.dreams.pruning import fade_archived, prune
+from memoryd.dreams.pruning import prune
 from memoryd.dreams.resonance import awake_at
 from memoryd.dreams.skg import Skg
 from memoryd.graph import Graph
@@ -75,13 +75,13 @@ def plan_dream(given: DreamInput) -> DreamPlan:
     ]
     halo = _halo(draft, graph, keystones)
     decayed = _decay(draft, given.intensity, given.seed)
-    if given.settings.fade_archived:
+    if given.settings.fade_archived:  # ferricula leaves them as they are
         archives = [
             memory_id
             for memory_id, record in given.records.items()
             if record.state is State.ARCHIVED and not record.keystone
         ]
-        fade_archived(draft, select(archives, given.intensity, given.seed))
+        _tick(draft, select(archives, given.intensity, given.seed))
     forgiven = _forgive(draft)
     links = Links(graph)
     consolidated, absorbed_edges = _consolidate(draft, links, given.similar)
@@ -137,11 +137,16 @@ def _decay(draft: Draft, intensity: float, seed: bytes) -> list[int]:
         if record.state is State.ACTIVE and not record.keystone
     ]
     chosen = select(candidates, intensity, seed)
+    _tick(draft, chosen)
+    return chosen
+
+
+def _tick(draft: Draft, chosen: list[int]) -> None:
+    """One tick of decay for each."""
     for memory_id in chosen:
         record = draft.get(memory_id)
-        assert record is not None
-        draft.scale_fidelity(memory_id, fade_factor(record))
-    return chosen
+        if record is not None:
+            draft.scale_fidelity(memory_id, fade_factor(record))
 
 
 def select(candidates: list[int], intensity: float, seed: bytes) -> list[int]:

@@ -42,14 +42,6 @@ def fading(records: Iterable[tuple[int, Record]]) -> list[int]:
     )
 
 
-def fade_archived(draft: Draft, chosen: Iterable[int]) -> None:
-    """One tick of decay for archived memories, which ferricula leaves as they are."""
-    for memory_id in chosen:
-        record = draft.get(memory_id)
-        if record is not None:
-            draft.scale_fidelity(memory_id, fade_factor(record))
-
-
 def prune(draft: Draft, links: Links, echoes: Mapping[int, str | None]) -> tuple[list[int], int]:
     """Prunes what has faded among the keys of `echoes`; answers the ids and the number of echoes left."""
     pruned: list[int] = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Router:
@@ -51,12 +53,20 @@ class Router:
 
 
 @asynccontextmanager
-async def routing(target: str) -> AsyncIterator[Router]:
-    router = Router(target)
-    server = await asyncio.start_server(router.serve, "127.0.0.1", 0)
-    router.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+async def listening(serve: Serve) -> AsyncIterator[str]:
+    """A TCP server on a free port; its address."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
-        yield router
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        router.cut()
+
+
+@asynccontextmanager
+async def routing(target: str) -> AsyncIterator[Router]:
+    router = Router(target)
+    async with listening(router.serve) as router.address:
+        try:
+            yield router
+        finally:
+            router.cut()

@@ -21,6 +21,7 @@ from services.channels import CHANNEL_OPTIONS
 from services.rpc_server import SERVER_OPTIONS
 from services.trainer_client import TrainerClient
 from tests.services.probe import Probe
+from tests.services.router import listening
 from tests.trainer.daemon_process import trainerd
 from tests.trainer.serving import request
 
@@ -78,13 +79,11 @@ class ForgetfulRouter:
 @asynccontextmanager
 async def forgetful_router(target: str) -> AsyncIterator[ForgetfulRouter]:
     router = ForgetfulRouter(target)
-    server = await asyncio.start_server(router.serve, "127.0.0.1", 0)
-    router.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield router
-    finally:
-        server.close()
-        router.close()
+    async with listening(router.serve) as router.address:
+        try:
+            yield router
+        finally:
+            router.close()
 
 
 def test_grpc_knows_every_option_that_is_set() -> None:

@@ -84,6 +84,23 @@ def test_it_reads_what_is_shown_and_nothing_else(tmp_path: Path) -> None:
     assert output.split() == ["open", *["refused"] * 4]
 
 
+def bomb(said: str) -> str:
+    """A program that forks until it is refused, prints what `said` names, and ends its children."""
+    return (
+        "children = []\n"
+        "try:\n"
+        "    while len(children) < 100:\n"
+        "        child = os.fork()\n"
+        "        if child == 0:\n"
+        "            time.sleep(60)\n"
+        "        children.append(child)\n"
+        "except BlockingIOError:\n"
+        f"    print({said})\n"
+        "for child in children:\n"
+        "    os.kill(child, 9)\n"
+    )
+
+
 def test_the_kernel_bounds_its_processes_without_a_control_group() -> None:
     program = (
         "import os, sys, time\n"
@@ -93,18 +110,7 @@ def test_the_kernel_bounds_its_processes_without_a_control_group() -> None:
         "user = spare_user(os.getpid())\n"
         "limit_processes(12, user)\n"
         "become(user)\n"
-        "children = []\n"
-        "try:\n"
-        "    while len(children) < 100:\n"
-        "        child = os.fork()\n"
-        "        if child == 0:\n"
-        "            time.sleep(60)\n"
-        "        children.append(child)\n"
-        "except BlockingIOError:\n"
-        "    print('bounded', len(children))\n"
-        "for child in children:\n"
-        "    os.kill(child, 9)\n"
-    )
+    ) + bomb("'bounded', len(children)")
     command = [sys.executable, "-S", "-E", "-P", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "bounded 11"
@@ -112,20 +118,7 @@ def test_the_kernel_bounds_its_processes_without_a_control_group() -> None:
 
 def test_a_bomb_passes_the_watchdogs_cap_before_the_kernel_stops_it(tmp_path: Path) -> None:
     """Otherwise nobody could say why the run failed. The room is for processes in other containers."""
-    code = (
-        "import os, time\n"
-        "children = []\n"
-        "try:\n"
-        "    while len(children) < 100:\n"
-        "        child = os.fork()\n"
-        "        if child == 0:\n"
-        "            time.sleep(60)\n"
-        "        children.append(child)\n"
-        "except BlockingIOError:\n"
-        "    print(len(children) + 1)\n"
-        "for child in children:\n"
-        "    os.kill(child, 9)\n"
-    )
+    code = "import os, time\n" + bomb("len(children) + 1")
     plan = simple_plan(tmp_path, code, "LANDLOCK", processes=12)
     (tmp_path / "plan.json").write_text(plan.to_json())
     program = (

@@ -29,6 +29,8 @@ from trainer.harness.failures import ContractError
 from trainer.harness.run_spec import Budget, RunSpec
 from trainer.presets import find_preset
 
+KEY = ("data_hash", "budget", "device_asked", "attention_asked", "compile_asked")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -46,13 +48,8 @@ class Plan:
     @property
     def key(self) -> dict[str, object]:
         """Runs are comparable only when all of this is equal."""
-        return {
-            "data_hash": self.dataset.manifest.data_hash,
-            "budget": asdict(self.budget),
-            "device_asked": self.device,
-            "attention_asked": self.attention,
-            "compile_asked": self.compile,
-        }
+        data_hash, budget = self.dataset.manifest.data_hash, asdict(self.budget)
+        return dict(zip(KEY, (data_hash, budget, self.device, self.attention, self.compile), strict=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,8 +106,7 @@ def run_all(arms: list[Arm], seeds: list[int], plan: Plan) -> list[dict[str, Any
 
 def identity(record: dict[str, Any]) -> str:
     """What makes two runs the same run: the text, the seed and the plan's key; not the arm's name."""
-    names = ("text", "seed", "data_hash", "budget", "device_asked", "attention_asked", "compile_asked")
-    return json.dumps([record.get(name) for name in names], sort_keys=True)
+    return json.dumps([record.get(name) for name in ("text", "seed", *KEY)], sort_keys=True)
 
 
 def run_once(arm: Arm, seed: int, plan: Plan) -> dict[str, Any]:

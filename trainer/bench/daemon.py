@@ -12,12 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
 from services.errors import ServiceError
-from trainer.bench.wire import measure_wire
+from trainer.bench.wire import measure_wire, percentile
 from trainer.data.dataset import Dataset
 from trainer.datasets import Wanted, prepare_data
 from trainer.executor import EndEvent, Job
@@ -60,8 +59,8 @@ async def _measure(options: argparse.Namespace) -> dict[str, float | int | str]:
         if options.wire:
             return await measure_wire(folder, options.repeats)
         latencies = await measure_dispatch(folder / "dispatch", options.repeats * 10)
-        figures["dispatch_p50_ms"] = _percentile(latencies, 50) * 1e3
-        figures["dispatch_p99_ms"] = _percentile(latencies, 99) * 1e3
+        figures["dispatch_p50_ms"] = percentile(latencies, 50)
+        figures["dispatch_p99_ms"] = percentile(latencies, 99)
         for tier in reversed(choose_tier("auto").usable):
             seconds = [await start_seconds(tier, folder / f"{tier}-{i}") for i in range(options.repeats)]
             figures[f"start_{tier.lower()}_ms"] = statistics.median(seconds) * 1e3
@@ -175,10 +174,6 @@ def _request(experiment_id: str, source: str, preset: Preset, data_hash: str) ->
         origin=Origin.TEMPLATE,
         keep_checkpoint=True,
     )
-
-
-def _percentile(values: Sequence[float], percent: int) -> float:
-    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
 def _parser() -> argparse.ArgumentParser:

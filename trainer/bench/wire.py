@@ -9,17 +9,16 @@ with a connection of its own; one watcher alone stands beside it.
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
+from services.child_server import child_server
 from services.trainer_client import TrainerClient
 from trainer.bench.bare_server import SERVICE_NAME
 
@@ -37,7 +36,10 @@ async def measure_wire(folder: Path, repeats: int) -> dict[str, float | int | st
     figures: dict[str, float | int | str] = {"calls_per_second": RATE, "watchers": WATCHERS}
     flags = ("--executor", "scripted", "--scripted-seconds", str(RUN_SECONDS))
     command = ("--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--state", str(folder), *flags)
-    async with started("trainer", *command) as addresses, TrainerClient(addresses["grpc"]) as client:
+    async with (
+        child_server("trainer", *command, stderr=asyncio.subprocess.DEVNULL) as addresses,
+        TrainerClient(addresses["grpc"]) as client,
+    ):
         figures |= await measure_calls(client, repeats)
         for count, name in ((1, "one_watcher"), (WATCHERS, "fan_out")):
             delays = await measure_fan_out(client, addresses["grpc"], count, repeats)
@@ -51,7 +53,7 @@ async def measure_calls(client: TrainerClient, seconds: int) -> dict[str, float]
     answer = pb.GetExperimentResponse(experiment=await client.get("asked-for"))
     ask = pb.GetExperimentRequest(experiment_id="asked-for")
     async with (
-        started("trainer.bench.bare_server", answer.SerializeToString().hex()) as bare,
+        child_server("trainer.bench.bare_server", answer.SerializeToString().hex()) as bare,
         grpc.aio.insecure_channel(bare["grpc"]) as channel,
     ):
         plain: Any = channel.unary_unary(
@@ -119,13 +121,17 @@ async def measure_fan_out(client: TrainerClient, target: str, count: int, runs: 
         ]
         for number in range(runs):
             name = f"watched-{count}-{number}"
-            await client.start(pb.StartExperimentRequest(experiment_id=name, train_source="DEPTH = 4\n"))
+            await client.start(wanted(name))
             await asyncio.gather(*(watch(channel, name) for channel in channels))
     return delays
 
 
+def wanted(name: str) -> pb.StartExperimentRequest:
+    return pb.StartExperimentRequest(experiment_id=name, train_source="DEPTH = 4\n")
+
+
 async def run_one(client: TrainerClient, name: str) -> None:
-    await client.start(pb.StartExperimentRequest(experiment_id=name, train_source="DEPTH = 4\n"))
+    await client.start(wanted(name))
     async for _ in client.watch(name, timeout=60):
         pass
 
@@ -133,23 +139,3 @@ async def run_one(client: TrainerClient, name: str) -> None:
 def percentile(seconds: Sequence[float], percent: int) -> float:
     """In milliseconds."""
     return 1e3 * sorted(seconds)[min(len(seconds) - 1, len(seconds) * percent // 100)]
-
-
-@asynccontextmanager
-async def started(module: str, *arguments: str) -> AsyncIterator[dict[str, str]]:
-    """A server process on a free port; the addresses that it prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    try:
-        yield json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()

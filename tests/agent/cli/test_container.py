@@ -87,20 +87,15 @@ async def until_serving(process: asyncio.subprocess.Process, address: str) -> No
         await asyncio.sleep(0.05)
 
 
-async def test_sigterm_ends_agentd_and_is_no_failure(tmp_path: Path) -> None:
-    async with container(tmp_path, "--daemon") as (process, address):
+@pytest.mark.parametrize(
+    ("flag", "size"), [("--daemon", 1), pytest.param("--session", 2, marks=pytest.mark.long)]
+)
+async def test_sigterm_ends_agentd_and_its_session_and_is_no_failure(
+    tmp_path: Path, flag: str, size: int
+) -> None:
+    async with container(tmp_path, flag) as (process, address):
         await until_serving(process, address)
-        family = await family_of(process, 1)
-        process.terminate()
-        assert await asyncio.wait_for(process.wait(), 60) == ExitCode.OK
-        assert not any(one.is_running() for one in family)
-
-
-@pytest.mark.long
-async def test_sigterm_ends_the_session_and_agentd(tmp_path: Path) -> None:
-    async with container(tmp_path, "--session") as (process, address):
-        await until_serving(process, address)
-        family = await family_of(process, 2)
+        family = await family_of(process, size)
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 60) == ExitCode.OK
         assert not any(one.is_running() for one in family)
