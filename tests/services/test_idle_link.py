@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from services.channels import CHANNEL_OPTIONS
 from services.rpc_server import SERVER_OPTIONS
 from services.trainer_client import TrainerClient
 from tests.services.probe import Probe
-from tests.services.router import listening
+from tests.services.router import Link, Router, running
 from tests.trainer.daemon_process import trainerd
 from tests.trainer.serving import request
 
@@ -32,58 +31,17 @@ FOR_EVER_MS = 2**31 - 1
 PING, PONG, NO_SETTINGS = b"\0\0\x08\x06\0", b"\0\0\x08\x06\1", b"\0\0\0\x04\0" + bytes(4)
 
 
-@dataclass
-class Link:
-    number: int
-    last: float = field(default_factory=time.monotonic)
-    forgotten: bool = False
+class ForgetfulRouter(Router):
+    """Drops without a word what comes over a connection that was silent for too long."""
 
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.pings = self.complaints = 0
 
-@dataclass
-class ForgetfulRouter:
-    """Forwards connections; what comes over one that was silent for too long is dropped without a word."""
-
-    target: str
-    address: str = ""
-    links: list[Link] = field(default_factory=list)
-    pings: int = 0
-    complaints: int = 0
-    _writers: list[asyncio.StreamWriter] = field(default_factory=list)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, _, port = self.target.rpartition(":")
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        link = Link(len(self.links))
-        self.links.append(link)
-        self._writers += [writer, far_writer]
-        await asyncio.gather(self._pass(reader, far_writer, link), self._pass(far_reader, writer, link))
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: Link) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                link.forgotten |= time.monotonic() - link.last > FORGETS_AFTER
-                link.last = time.monotonic()
-                self.pings += writer is not self._writers[0] and data.startswith(PING)
-                self.complaints += b"too_many_pings" in data
-                if not link.forgotten:
-                    writer.write(data)
-                    await writer.drain()
-        if not link.forgotten:
-            writer.close()
-
-    def close(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-
-
-@asynccontextmanager
-async def forgetful_router(target: str) -> AsyncIterator[ForgetfulRouter]:
-    router = ForgetfulRouter(target)
-    async with listening(router.serve) as router.address:
-        try:
-            yield router
-        finally:
-            router.close()
+    def look_at(self, data: bytes, link: Link, *, from_client: bool) -> None:
+        link.forgotten |= time.monotonic() - link.last > FORGETS_AFTER
+        self.pings += from_client and data.startswith(PING)
+        self.complaints += b"too_many_pings" in data
 
 
 def test_grpc_knows_every_option_that_is_set() -> None:
@@ -125,7 +83,7 @@ async def test_a_client_goes_on_with_its_pings_and_the_server_bears_them() -> No
     options = [quicker(*option) for option in CHANNEL_OPTIONS]
     async with (
         quick_server() as target,
-        forgetful_router(target) as router,
+        running(ForgetfulRouter(target)) as router,
         grpc.aio.insecure_channel(router.address, options=options) as channel,
     ):
         draw = rpc_entropy.EntropyServiceStub(channel).DrawEntropy
@@ -155,8 +113,8 @@ async def stay_silent(folder: Path, seconds: float) -> None:
     flags = ("--executor", "scripted", "--scripted-seconds", "1000000")
     async with (
         trainerd(folder / "state", folder / "data", *flags) as daemon,
-        forgetful_router(daemon.client.target) as router,
-        forgetful_router(daemon.client.target) as watched,
+        running(ForgetfulRouter(daemon.client.target)) as router,
+        running(ForgetfulRouter(daemon.client.target)) as watched,
         TrainerClient(router.address) as client,
         TrainerClient(watched.address) as watcher,
         grpc.aio.insecure_channel(

@@ -33,7 +33,7 @@ async def test_an_idle_client_lets_go_of_its_connection_before_a_router_forgets_
                 await asyncio.sleep(0.05)
             router.forget()
             assert (await draw(pb.DrawEntropyRequest(byte_count=2), timeout=5)).entropy == b"xx"
-    assert router.opened == 2
+    assert len(router.links) == 2
 
 
 def test_times_of_client_and_server_fit_each_other() -> None:
