@@ -1,36 +1,16 @@
-"""Channels to other daemons: keepalive, a retry policy for calls that are safe to repeat, credentials."""
+"""Channels to other daemons: keepalive, reconnecting, credentials."""
 
 from __future__ import annotations
-
-import json
 
 import grpc
 
 from services.security import ClientSecurity
 
-# All our unary calls are idempotent: reads, or writes with a client-made id. An RPC counts as committed
-# once headers arrive, so streams are resumed by sequence number instead (services/watching.py).
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [{}],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2.5,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
-
 # Routers forget idle connections after a minute or more, and a call on a forgotten one hangs: an idle channel
 # closes its connection before, and a stream keeps its own alive by pings. Servers allow one every 20 s.
 IDLE_SECONDS = 45.0
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    ("grpc.enable_retries", 1),
+    ("grpc.enable_retries", 1),  # of calls that never left; the others are up to services/repeats.py
     ("grpc.keepalive_time_ms", 45_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 0),

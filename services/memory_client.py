@@ -26,7 +26,8 @@ class MemoryClient(ServiceClient):
         importance: float = 0.0,
         keystone: bool = False,
     ) -> pb.RememberResponse:
-        """Stores `text`; durable when this returns. The same key stores once."""
+        """Stores `text`; durable when this returns. The same key stores once; without one nothing is repeated
+        after a lost answer."""
         request = pb.RememberRequest(
             text=text,
             tags=tags or {},
@@ -34,7 +35,7 @@ class MemoryClient(ServiceClient):
             importance=importance,
             keystone=keystone,
         )
-        return await self._call(self._stub.Remember, request)
+        return await self._call(self._stub.Remember, request, repeat=bool(idempotency_key))
 
     async def recall(
         self,
@@ -96,11 +97,11 @@ class MemoryClient(ServiceClient):
 
     async def dream(self, *, intensity: float | None = None, seed: bytes = b"") -> pb.DreamReport:
         request = pb.DreamRequest(intensity=intensity, seed=seed)
-        return (await self._call(self._stub.Dream, request, timeout=60.0)).report
+        return (await self._call(self._stub.Dream, request, timeout=60.0, repeat=False)).report
 
     async def offer_entropy(self, entropy: bytes, source: str) -> pb.OfferEntropyResponse:
         request = pb.OfferEntropyRequest(entropy=entropy, source=source)
-        return await self._call(self._stub.OfferEntropy, request, timeout=60.0)
+        return await self._call(self._stub.OfferEntropy, request, timeout=60.0, repeat=False)
 
     async def status(
         self, *, wait_for_ready: bool = False, timeout: float | None = None
@@ -122,4 +123,5 @@ class MemoryClient(ServiceClient):
         return resume_stream(open_stream, after_sequence=after_sequence)
 
     async def backup(self, path: str, *, timeout: float = 600.0) -> pb.BackupStoreResponse:
-        return await self._call(self._stub.BackupStore, pb.BackupStoreRequest(path=path), timeout=timeout)
+        request = pb.BackupStoreRequest(path=path)
+        return await self._call(self._stub.BackupStore, request, timeout=timeout, repeat=False)

@@ -45,6 +45,9 @@ class Probe(rpc.EntropyServiceServicer):
     async def WatchHealth(
         self, request: pb.WatchHealthRequest, context: Any
     ) -> AsyncIterator[pb.WatchHealthResponse]:
+        self.calls += 1
+        if "open" in self.raises and self.calls < 3:
+            raise self.raises["open"]
         for number in range(1, 4):
             yield pb.WatchHealthResponse(sequence=number)
         if "stream" in self.raises:

@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from services.entropy_client import EntropyClient
 from services.errors import UnauthenticatedError, UnavailableError
+from services.memory_client import MemoryClient
 from services.security import ClientSecurity, ServerSecurity
 from tests.services.probe import Probe, serve_probe
 
@@ -90,14 +91,24 @@ async def test_only_a_good_credential_reaches_the_servicer(kind: str, tmp_path: 
     probe = Probe()
     security = ServerSecurity(TOKEN, *ours.issue("server"), ours.ca)
     async with serve_probe(probe, security=security, drain_seconds=0.1) as server:
-        async with EntropyClient(f"localhost:{server.address.port}", security=given, timeout=3.0) as client:
-            if kind == "good":
-                assert (await client.draw(1, purpose="")).entropy == b"x"
-                return
-            expected = UnauthenticatedError if "token" in kind else UnavailableError
-            with pytest.raises(expected):
-                await client.draw(1, purpose="")
+        target = f"localhost:{server.address.port}"
+        if kind in ("good", "no token", "wrong token"):
+            async with EntropyClient(target, security=given, timeout=3.0) as client:
+                if kind == "good":
+                    assert (await client.draw(1, purpose="")).entropy == b"x"
+                    return
+                with pytest.raises(UnauthenticatedError):
+                    await client.draw(1, purpose="")
+        else:
+            await refused_before_any_call(target, given)
     assert probe.calls == 0
+
+
+async def refused_before_any_call(target: str, given: ClientSecurity) -> None:
+    """By a call that is not repeated, and that the server would answer as one that it does not have."""
+    async with MemoryClient(target, security=given, timeout=3.0) as client:
+        with pytest.raises(UnavailableError):
+            await client.dream()
 
 
 async def test_a_server_with_an_expired_certificate_is_not_believed(tmp_path: Path) -> None:
@@ -106,7 +117,5 @@ async def test_a_server_with_an_expired_certificate_is_not_believed(tmp_path: Pa
     security = ServerSecurity(TOKEN, *ours.issue("server", days=-1), ours.ca)
     async with serve_probe(probe, security=security, drain_seconds=0.1) as server:
         given = ClientSecurity(TOKEN, ours.ca, *ours.issue("client"))
-        async with EntropyClient(f"localhost:{server.address.port}", security=given, timeout=3.0) as client:
-            with pytest.raises(UnavailableError):
-                await client.draw(1, purpose="")
+        await refused_before_any_call(f"localhost:{server.address.port}", given)
     assert probe.calls == 0

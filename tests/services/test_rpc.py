@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from services import errors, logs
 from services.addresses import Address
 from services.entropy_client import EntropyClient
+from services.memory_client import MemoryClient
 from services.rpc_errors import STATUS_BY_ERROR
 from services.security import ClientSecurity, ServerSecurity
 from tests.services.probe import NAME, Probe, serve_probe
@@ -139,9 +140,9 @@ async def test_a_call_that_gets_no_answer_ends_at_its_deadline() -> None:
 
 
 async def test_nobody_listening_is_unavailable() -> None:
-    async with EntropyClient("127.0.0.1:1", timeout=3) as client:
+    async with MemoryClient("127.0.0.1:1", timeout=3) as client:
         with pytest.raises(errors.UnavailableError):
-            await client.draw(1, purpose="")
+            await client.dream()  # is not repeated
 
 
 async def test_unavailable_calls_are_repeated_within_their_deadline() -> None:
