@@ -6,7 +6,6 @@ another compiler: the graph breaks around it.
 
 import importlib
 import importlib.util
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,11 +18,11 @@ def attend_fa3(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -
     return _first(flash_attn_func(q, k, v, causal=True, window_size=(window, 0)))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend_fa4(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
     """Like attend_fa3."""
     bounds = (None, None) if window < 0 else (window, 0)
-    return _first(_fa4_function()(q, k, v, causal=True, window_size=bounds))
+    kernel = _fa4 if _fa4 is not None else _open_fa4()
+    return _first(kernel(q, k, v, causal=True, window_size=bounds))
 
 
 def fa3_works() -> bool:
@@ -36,15 +35,24 @@ def fa4_works() -> bool:
     if not _is_installed("flash_attn") or torch.cuda.get_device_capability() < (9, 0):
         return False
     try:
-        _fa4_function()
+        _open_fa4()
     except Exception:  # a broken installation raises whatever it likes
         return False
     return True
 
 
-@lru_cache(maxsize=1)
-def _fa4_function() -> Any:
-    return importlib.import_module("flash_attn.cute").flash_attn_func
+# Not at import: torch.compiler.disable loads torch._dynamo, which doubles the start of every process. Opened
+# by fa4_works, which is asked first where the choice is free, else by the first call.
+_fa4: Any = None
+
+
+def _open_fa4() -> Any:
+    """The kernels, which torch.compile steps around."""
+    global _fa4
+    if _fa4 is None:
+        kernels: Any = importlib.import_module("flash_attn.cute").flash_attn_func
+        _fa4 = torch.compiler.disable(kernels)  # type: ignore[no-untyped-call]
+    return _fa4
 
 
 def _is_installed(name: str) -> bool:

@@ -1,10 +1,13 @@
 """Every backend computes the dense float32 reference, forward and backward, for each kind of mask."""
 
 import importlib.util
+import sys
+from types import ModuleType
 
 import pytest
 import torch
 
+from trainer.harness import attention_flash
 from trainer.harness.attention import (
     CUDNN,
     attend,
@@ -172,3 +175,23 @@ def test_a_backend_that_cannot_is_refused_and_auto_always_answers() -> None:
     with pytest.raises(ContractError, match="one of"):
         choose_backend("magic", "cpu", False)
     assert choose_backend("varlen+cudnn", "cuda", True) == "varlen+cudnn"
+
+
+@pytest.mark.long
+def test_a_compiled_graph_breaks_around_fa4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of a package that stands in for it, since its own kernels need a GPU."""
+    traced: list[bool] = []
+
+    def kernels(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: object) -> torch.Tensor:
+        traced.append(torch.compiler.is_compiling())
+        return q + 1
+
+    package = ModuleType("flash_attn.cute")
+    package.__dict__["flash_attn_func"] = kernels
+    monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
+    monkeypatch.setitem(sys.modules, "flash_attn.cute", package)
+    monkeypatch.setattr(attention_flash, "_fa4", None)
+    compiled = torch.compile(lambda x: attention_flash.attend_fa4(x * 2, x, x, 3) * 3, backend="eager")
+    for _ in range(2):
+        assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 9.0))
+    assert traced == [False, False]

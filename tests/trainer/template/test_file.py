@@ -126,6 +126,7 @@ import threading, torch
 assert set(Path(".").iterdir()) == before
 assert threading.active_count() == 1
 assert not torch.cuda.is_initialized()
+assert "torch._dynamo" not in sys.modules  # as long to load as all the rest of torch, in each process
 from trainer.harness.device import open_device, peak_memory_bytes
 device = open_device("cpu")
 assert not device.compiles
