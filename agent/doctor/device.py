@@ -25,6 +25,8 @@ KERNEL_DRIVER = "dvb_usb_rtl28xxu"
 
 def check_torch(around: Surroundings) -> list[Finding]:
     """Torch works, and a visible GPU is used: a GPU machine must never train on its CPU without saying so."""
+    if around.trainer_is_elsewhere:
+        return []
     gpu = visible_gpu(around)
     try:
         probe = subprocess.run(

@@ -42,6 +42,16 @@ class Surroundings:
     devices: Path = Path("/dev")
     usb_devices: Path = Path("/sys/bus/usb/devices")
     modules: Path = Path("/proc/modules")
+    answer_seconds: float = 4.0
+
+    @property
+    def trainer_is_elsewhere(self) -> bool:
+        """Whether agentd's settings name a trainerd, as under compose: torch and data are then its matter."""
+        return bool(self.agentd_setting("trainer"))
+
+    def agentd_setting(self, name: str) -> str:
+        """A setting of agentd as the environment has it; "" where it has none."""
+        return self.environment.get(f"AUTORESEARCH_AGENTD_{name.upper()}", "")
 
 
 Check = Callable[[Surroundings], list[Finding]]
@@ -61,6 +71,7 @@ def error(check: str, message: str, remedy: str = "") -> Finding:
 
 def examine(surroundings: Surroundings) -> list[Finding]:
     """Every check, in the order of repair. A check that fails itself is a finding too."""
+    from agent.doctor import daemons as doctor_daemons
     from agent.doctor import device as doctor_device
     from agent.doctor import lab as doctor_lab
     from agent.doctor import machine as doctor_machine
@@ -70,6 +81,7 @@ def examine(surroundings: Surroundings) -> list[Finding]:
     for check in (
         *doctor_machine.CHECKS,
         *doctor_device.CHECKS,
+        *doctor_daemons.CHECKS,
         *doctor_trainer.CHECKS,
         *doctor_lab.CHECKS,
     ):

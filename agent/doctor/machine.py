@@ -12,17 +12,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
 from agent.doctor.examination import GIB, Check, Finding, Surroundings, error, ok, warn
 
-PACKAGES = {
-    "numpy": "lab", "apsw": "lab", "git": "lab", "optuna": "lab", "psutil": "lab", "cryptography": "lab",
-    "torch": "lab", "safetensors": "lab", "rustbpe": "lab", "tiktoken": "lab", "pyarrow": "lab",
-    "wordllama": "lab",
-}  # fmt: skip
+_AGENT = ("numpy", "git", "optuna", "psutil")
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "agent": _AGENT,
+    "lab": (
+        *_AGENT,
+        *("apsw", "cryptography", "torch", "safetensors", "rustbpe", "tiktoken", "pyarrow", "wordllama"),
+    ),
+}
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p", "afs"})
 EARLIEST_YEAR = 2025
 
@@ -35,9 +39,10 @@ def check_python(around: Surroundings) -> list[Finding]:
 
 
 def check_packages(around: Surroundings) -> list[Finding]:
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    extra = "agent" if around.trainer_is_elsewhere else "lab"
+    missing = [name for name in PACKAGES[extra] if importlib.util.find_spec(name) is None]
     findings = [
-        error("packages", f"the package {name} is missing", f"install autoresearch-stack[{PACKAGES[name]}]")
+        error("packages", f"the package {name} is missing", f"install autoresearch-stack[{extra}]")
         for name in missing
     ]
     version = importlib.metadata.version("grpcio")
@@ -45,7 +50,7 @@ def check_packages(around: Surroundings) -> list[Finding]:
         findings.append(
             error("packages", f"grpcio {version} leaks abandoned calls", "install grpcio>=1.82.3,<1.83")
         )
-    return findings or [ok("packages", f"all that a lab needs, grpcio {version}")]
+    return findings or [ok("packages", f"all of [{extra}], grpcio {version}")]
 
 
 def check_git(around: Surroundings) -> list[Finding]:
@@ -72,7 +77,10 @@ def check_memory(around: Surroundings) -> list[Finding]:
 def check_folders(around: Surroundings) -> list[Finding]:
     """Whether the lab's and the data's disks can be written, hold enough, and suit SQLite."""
     findings = []
-    for flag, folder in (("--lab", around.lab), ("--data", around.data)):
+    folders = [("--lab", around.lab)]
+    if not around.trainer_is_elsewhere:
+        folders.append(("--data", around.data))
+    for flag, folder in folders:
         existing = _nearest_existing(folder)
         problem = _try_to_write(existing)
         if problem:
@@ -144,6 +152,8 @@ def check_clock(around: Surroundings) -> list[Finding]:
 
 def check_ports(around: Surroundings) -> list[Finding]:
     """The default ports, which only `autoresearch up` needs."""
+    if around.trainer_is_elsewhere:
+        return []
     findings = []
     for name, ports in around.ports.items():
         for port in ports:

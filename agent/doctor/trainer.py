@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
+from agent.doctor.daemons import Peer, known_peers, unreachable
 from agent.doctor.examination import Check, Finding, Surroundings, error, ok, warn
 from agent.launch.addresses import read_addresses
 from agent.launch.launcher import start_daemon
@@ -20,7 +21,9 @@ ANSWER_SECONDS = 90.0
 
 
 def check_trainer(around: Surroundings) -> list[Finding]:
-    """Asks the lab's trainerd, or one that is started for the question and ended after it."""
+    """Asks the trainerd that the settings name, or the lab's, or one that is started for the question."""
+    if around.trainer_is_elsewhere:
+        return _check_elsewhere(around)
     try:
         found = asyncio.run(_ask(around))
     except ServiceError as problem:
@@ -45,6 +48,22 @@ def describe(found: pb.GetCapabilitiesResponse) -> list[Finding]:
         )
     findings += [warn("trainer", text, "see docs/trainer.md") for text in found.warnings]
     return findings
+
+
+def _check_elsewhere(around: Surroundings) -> list[Finding]:
+    try:
+        [peer] = [peer for peer in known_peers(around) if peer.name == "trainerd"]
+    except ServiceError:
+        return []  # check_daemons says it
+    try:
+        return describe(asyncio.run(_ask_elsewhere(peer)))
+    except ServiceError as problem:
+        return [unreachable(peer, problem)]
+
+
+async def _ask_elsewhere(peer: Peer) -> pb.GetCapabilitiesResponse:
+    async with TrainerClient(peer.address, security=peer.security) as client:
+        return await client.capabilities(timeout=ANSWER_SECONDS)
 
 
 async def _ask(around: Surroundings) -> pb.GetCapabilitiesResponse:
