@@ -43,7 +43,8 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
         return await handler(request)
     except errors.ServiceError as error:
         status = http_status(error)
-        text = error.message if status != HTTPStatus.INTERNAL_SERVER_ERROR else "internal error"
+        inside = isinstance(error, errors.InternalError | errors.ConfigurationError)
+        text = "internal error" if inside else error.message
         body = {"error": text, "reason": error.reason, "metadata": error.metadata}
         headers = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
         return web.json_response(body, status=status, headers=headers)

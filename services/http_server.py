@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Self
@@ -84,21 +83,10 @@ class HttpServer(AbstractAsyncContextManager["HttpServer"]):
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response(self._health())
 
-    def _ssl_context(self) -> ssl.SSLContext | None:
-        if self._security.cert is None or self._security.key is None:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self._security.cert, self._security.key)
-        if self._security.client_ca is not None:
-            context.load_verify_locations(self._security.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
     async def __aenter__(self) -> Self:
+        context = self._security.ssl_context()
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, self._wanted.host, self._wanted.port, ssl_context=self._ssl_context()
-        )
+        site = web.TCPSite(self._runner, self._wanted.host, self._wanted.port, ssl_context=context)
         try:
             await site.start()
         except OSError as error:

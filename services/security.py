@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ EXAMPLE_TOKENS = frozenset(
     {"change-me", "changeme", "example", "secret", "token", "password", "your-token-here"}
 )
 MINIMUM_TOKEN_LENGTH = 16
+NEW_TOKEN = "make one with `openssl rand -hex 32`"
+NEW_PAIR = "`autoresearch certs` makes what is needed"
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,11 @@ class ServerSecurity:
         if self.client_ca is not None and self.cert is None:
             raise ConfigurationError("--tls-client-ca needs --tls-cert and --tls-key as well")
         if self.token is not None and self.token.lower() in EXAMPLE_TOKENS:
-            raise ConfigurationError("the token is the example value: make one with `openssl rand -hex 32`")
+            raise ConfigurationError(f"the token is the example value: {NEW_TOKEN}")
         if self.token is not None and len(self.token) < MINIMUM_TOKEN_LENGTH:
-            raise ConfigurationError(f"the token is shorter than {MINIMUM_TOKEN_LENGTH} characters")
+            raise ConfigurationError(
+                f"the token is shorter than {MINIMUM_TOKEN_LENGTH} characters: {NEW_TOKEN}"
+            )
 
     def accepts(self, authorization: str | None) -> bool:
         """Whether an Authorization value carries the token; True where none is demanded."""
@@ -45,14 +50,26 @@ class ServerSecurity:
         return hmac.compare_digest(expected.encode(), (authorization or "").encode())
 
     def grpc_credentials(self) -> grpc.ServerCredentials | None:
-        """TLS credentials, or None for plain text. Raises ConfigurationError on unreadable files."""
+        """TLS credentials, or None for plain text. Raises ConfigurationError for files that are no use."""
         if self.cert is None or self.key is None:
             return None
+        self.ssl_context()  # gRPC itself would only say that it cannot bind
         pair = (read_bytes(self.key, "--tls-key"), read_bytes(self.cert, "--tls-cert"))
         if self.client_ca is None:
             return grpc.ssl_server_credentials([pair])
         roots = read_bytes(self.client_ca, "--tls-client-ca")
         return grpc.ssl_server_credentials([pair], root_certificates=roots, require_client_auth=True)
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The same for an HTTP server."""
+        if self.cert is None or self.key is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        _load_pair(context, self.cert, self.key, "--tls-cert", "--tls-key")
+        if self.client_ca is not None:
+            _load_roots(context, self.client_ca, "--tls-client-ca")
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
 
 @dataclass(frozen=True)
@@ -65,9 +82,13 @@ class ClientSecurity:
     key: Path | None = None
 
     def grpc_credentials(self) -> grpc.ChannelCredentials | None:
-        """TLS credentials, or None for plain text. Raises ConfigurationError on unreadable files."""
+        """TLS credentials, or None for plain text. Raises ConfigurationError for files that are no use."""
         if self.ca is None:
             return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # only to hear what is wrong: gRPC would not say
+        _load_roots(context, self.ca, "ca")
+        if self.cert is not None and self.key is not None:
+            _load_pair(context, self.cert, self.key, "cert", "key")
         return grpc.ssl_channel_credentials(
             root_certificates=read_bytes(self.ca, "ca"),
             private_key=read_bytes(self.key, "key") if self.key else None,
@@ -91,7 +112,7 @@ def read_secret(path: Path | None, name: str) -> str | None:
         return None
     text = read_bytes(path, name).decode("utf-8", "replace").strip()
     if not text:
-        raise ConfigurationError(f"{name}: {path} is empty")
+        raise ConfigurationError(f"{name}: {path} is empty: write the token of that daemon into it")
     return text
 
 
@@ -101,3 +122,25 @@ def read_bytes(path: Path, name: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{name}: cannot read {path}: {error.strerror}") from error
+
+
+def _load_pair(context: ssl.SSLContext, cert: Path, key: Path, cert_name: str, key_name: str) -> None:
+    read_bytes(cert, cert_name)
+    read_bytes(key, key_name)
+    try:
+        context.load_cert_chain(
+            cert, key, password=lambda: ""
+        )  # a locked key would be asked for at a terminal
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"{cert_name}, {key_name}: {cert} and {key} are not a certificate and its unlocked key in PEM "
+            f"form ({error.reason or error}); {NEW_PAIR}"
+        ) from error
+
+
+def _load_roots(context: ssl.SSLContext, path: Path, name: str) -> None:
+    read_bytes(path, name)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise ConfigurationError(f"{name}: {path} holds no certificate in PEM form; {NEW_PAIR}") from error

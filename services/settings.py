@@ -10,16 +10,24 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from services.errors import ConfigurationError
 from services.security import ServerSecurity, read_secret
 
 SettingsT = TypeVar("SettingsT", bound="DaemonSettings")
+# pydantic-settings reads os.environ and takes no other: this brings the one that `load_settings` was given.
+_given: ContextVar[Mapping[str, str] | None] = ContextVar("environment", default=None)
 
 
 class DaemonSettings(BaseSettings):
@@ -70,6 +78,9 @@ class DaemonSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        given = _given.get()
+        if given is not None and isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = {name.lower(): value for name, value in given.items()}
         return env_settings, init_settings  # init values are the configuration file's
 
     def security(self) -> ServerSecurity:
@@ -81,19 +92,23 @@ class DaemonSettings(BaseSettings):
 def load_settings(
     kind: type[SettingsT], arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> SettingsT:
-    """Reads flags, environment and file. Raises ConfigurationError that names flag, value and way out.
+    """Reads flags, environment (the process's, where None) and file. Raises ConfigurationError that names
+    flag, value and way out.
 
     `--help` prints and exits with 0; an unknown flag exits with 2, as argparse does.
     """
     prefix = str(kind.model_config.get("env_prefix", ""))
     environment = os.environ if environment is None else environment  # noqa: TID251 - the one place
     refuse_unknown_names(kind, prefix, environment)
+    read = _given.set(environment)
     try:
         values: dict[str, Any] = _read_file(kind, prefix, arguments, environment)
         values |= {"_cli_parse_args": list(arguments), "_cli_prog_name": kind.daemon_name}
         return kind(**values)
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from error
+    finally:
+        _given.reset(read)
 
 
 def refuse_unknown_names(kind: type[BaseSettings], prefix: str, environment: Mapping[str, str]) -> None:

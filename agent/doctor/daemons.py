@@ -21,10 +21,6 @@ from services.memory_client import MemoryClient
 from services.security import ClientSecurity
 from services.settings import load_settings
 
-PEER_FIELDS = (
-    *("trainer", "trainer_token_file", "memory", "memory_token_file", "entropy", "entropy_token_file"),
-    *("peer_ca", "peer_cert", "peer_key"),
-)
 COMPOSE_COLUMNS = '{{.Label "com.docker.compose.service"}}|{{.State}}|{{.Status}}'
 BY_COMPOSE = (
     "`docker compose ps -a` shows its exit code, `docker compose logs {}` what is wrong; mend it, then "
@@ -142,9 +138,7 @@ def _is_broken(state: str, status: str) -> bool:
 
 
 def _peers_of_settings(around: Surroundings) -> list[Peer]:
-    given = {name: around.agentd_setting(name) for name in PEER_FIELDS}
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value]
-    settings = load_settings(AgentSettings, flags, environment={})
+    settings = load_settings(AgentSettings, (), environment=around.environment)
     peers = []
     for name, setting, address, token_file in (
         ("trainerd", "trainer", settings.trainer, settings.trainer_token_file),

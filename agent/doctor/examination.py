@@ -47,11 +47,7 @@ class Surroundings:
     @property
     def trainer_is_elsewhere(self) -> bool:
         """Whether agentd's settings name a trainerd, as under compose: torch and data are then its matter."""
-        return bool(self.agentd_setting("trainer"))
-
-    def agentd_setting(self, name: str) -> str:
-        """A setting of agentd as the environment has it; "" where it has none."""
-        return self.environment.get(f"AUTORESEARCH_AGENTD_{name.upper()}", "")
+        return bool(self.environment.get("AUTORESEARCH_AGENTD_TRAINER"))
 
 
 Check = Callable[[Surroundings], list[Finding]]

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from services.entropy_client import EntropyClient
-from services.errors import UnauthenticatedError, UnavailableError
+from services.errors import ConfigurationError, UnauthenticatedError, UnavailableError
 from services.memory_client import MemoryClient
 from services.security import ClientSecurity, ServerSecurity
 from tests.services.probe import Probe, serve_probe
@@ -119,3 +119,28 @@ async def test_a_server_with_an_expired_certificate_is_not_believed(tmp_path: Pa
         given = ClientSecurity(TOKEN, ours.ca, *ours.issue("client"))
         await refused_before_any_call(f"localhost:{server.address.port}", given)
     assert probe.calls == 0
+
+
+@pytest.mark.parametrize("fault", ["no PEM", "key of another", "locked key", "no CA"])
+def test_files_that_are_no_use_are_named_before_anything_is_served(fault: str, tmp_path: Path) -> None:
+    ours = Authority(tmp_path / "ours")
+    (cert, key), client_ca = ours.issue("server"), ours.ca
+    flag, file = "--tls-cert, --tls-key", key
+    if fault == "no PEM":
+        cert.write_text("certificate")
+    elif fault == "key of another":
+        key = ours.issue("other")[1]
+    elif fault == "locked key":
+        locked = serialization.BestAvailableEncryption(b"password")
+        pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        key.write_bytes(ours.key.private_bytes(pem, form, locked))
+    else:
+        client_ca.write_text("authority")
+        flag, file = "--tls-client-ca", client_ca
+    security = ServerSecurity(TOKEN, cert, key, client_ca)
+    for take in (security.grpc_credentials, security.ssl_context):
+        with pytest.raises(ConfigurationError, match=f"{flag}: .*`autoresearch certs`"):
+            take()
+    client = ClientSecurity(TOKEN, client_ca, cert, key)
+    with pytest.raises(ConfigurationError, match=str(file) if fault == "no CA" else str(key)):
+        client.grpc_credentials()

@@ -30,11 +30,19 @@ def application() -> web.Application:
     async def break_down(request: web.Request) -> web.Response:
         raise KeyError("/secret/path")
 
+    async def damaged(request: web.Request) -> web.Response:
+        raise errors.DataLossError("page 7 is damaged; restore the backup", reason="STORE_CORRUPT")
+
+    async def inside(request: web.Request) -> web.Response:
+        raise errors.InternalError("/secret/path")
+
     async def everything(request: web.Request) -> web.Response:
         return web.Response(text="caught")
 
     app.router.add_get("/fail", fail)
     app.router.add_get("/defect", break_down)
+    app.router.add_get("/damaged", damaged)
+    app.router.add_get("/inside", inside)
     app.router.add_route("*", "/{path:.*}", everything)
     return app
 
@@ -58,9 +66,15 @@ async def test_errors_are_json_and_defects_tell_nothing() -> None:
     ):
         bad = await http.get("/fail")
         assert (bad.status, (await bad.json())["reason"]) == (400, "TOO_SMALL")
-        defect = await http.get("/defect")
-        assert defect.status == 500
-        assert "secret" not in await defect.text()
+        damaged = await http.get("/damaged")
+        assert (damaged.status, (await damaged.json())["error"]) == (
+            500,
+            "page 7 is damaged; restore the backup",
+        )
+        for path in ("/defect", "/inside"):
+            defect = await http.get(path)
+            assert defect.status == 500
+            assert "secret" not in await defect.text()
 
 
 async def test_a_token_guards_everything_but_health() -> None:

@@ -38,6 +38,14 @@ def test_flags_beat_environment_beats_file_beats_default(file: Path, monkeypatch
     assert (settings.source, settings.count) == ("from-flag", 7)
 
 
+def test_an_environment_that_is_given_stands_for_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTORESEARCH_PROBED_SOURCE", "of-the-process")
+    given = {"AUTORESEARCH_PROBED_COUNT": "8", "autoresearch_probed_log_level": "debug"}
+    settings = load_settings(ProbeSettings, [], environment=given)
+    assert (settings.source, settings.count, settings.log_level) == ("os:", 8, "debug")
+    assert load_settings(ProbeSettings, []).source == "of-the-process"
+
+
 def test_an_unknown_environment_name_is_refused_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTORESEARCH_PROBED_SUORCE", "os:")
     with pytest.raises(ConfigurationError, match="AUTORESEARCH_PROBED_SUORCE"):
