@@ -90,8 +90,8 @@ def choose(
 
 
 def open_proposer(choice: ProposerChoice, parts: ProposerParts) -> Proposer:
-    """The chosen proposer. Raises ConfigurationError, InvalidArgumentError, FailedPreconditionError
-    (NO_KEY, CAP_REQUIRED)."""
+    """The chosen proposer. Raises InvalidArgumentError, FailedPreconditionError (NO_KEY, CAP_REQUIRED) and
+    UnsupportedError (NOT_INSTALLED)."""
     match choice.provider:
         case "manual":
             from agent.scripted_proposer import ScriptedProposer

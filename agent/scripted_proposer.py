@@ -22,7 +22,7 @@ from typing import Any
 from agent.proposer import Draft, Proposer, ResearchContext, Trial
 from agent.search.hyperparameters import changed_values, edits_code, set_values
 from agent.search.sections import replace_section
-from services.errors import ConfigurationError, InvalidArgumentError, UnavailableError
+from services.errors import InvalidArgumentError, UnavailableError
 
 NAMES = frozenset({"description", "changes", "section", "code", "source", "fault"})
 TURN_NAMES = frozenset(
@@ -51,24 +51,27 @@ class ScriptedProposer:
 
 
 def read_script(path: Path) -> list[dict[str, Any]]:
-    """The drafts of a script. Raises ConfigurationError that names the line."""
+    """The drafts of a script. Raises InvalidArgumentError that names the line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"script: cannot read {path}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidArgumentError(f"script: cannot read {path}: {why}", field="script") from error
     try:
         if text.lstrip().startswith("["):
             drafts = json.loads(text)
         else:
             drafts = [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:
-        raise ConfigurationError(f"script: {path} is not JSON Lines: {error}") from error
+        raise InvalidArgumentError(f"script: {path} is not JSON Lines: {error}", field="script") from error
     for number, draft in enumerate(drafts, 1):
         unknown = set(draft) - NAMES - TURN_NAMES if isinstance(draft, dict) else None
         if unknown is None or unknown:
             shown = ", ".join(sorted(unknown or ())) or json.dumps(draft)[:60]
             known = ", ".join(sorted(NAMES | TURN_NAMES))
-            raise ConfigurationError(f"script: draft {number} of {path} has {shown}; known are {known}")
+            raise InvalidArgumentError(
+                f"script: draft {number} of {path} has {shown}; known are {known}", field="script"
+            )
     return list(drafts)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.errors import ConfigurationError, FailedPreconditionError, ServiceError
+from services.errors import FailedPreconditionError, ServiceError, UnsupportedError
 
 if TYPE_CHECKING:
     from git import Repo
@@ -67,5 +67,8 @@ def _import_git() -> Any:
     try:
         import git
     except ImportError as error:  # GitPython raises it as well where the git program is missing
-        raise ConfigurationError(f"git cannot be used: {error}; install git and GitPython") from error
+        why = str(error).strip().partition("\n")[0]  # GitPython adds a page of advice
+        raise UnsupportedError(
+            f"git cannot be used: {why}; install git and GitPython", reason="NOT_INSTALLED"
+        ) from error
     return git

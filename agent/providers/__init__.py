@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.provider import Provider
-from services.errors import ConfigurationError, InvalidArgumentError, UnauthenticatedError
+from services.errors import InvalidArgumentError, UnauthenticatedError, UnsupportedError
 
 # Used when no --model is given; any other name a provider knows may be given.
 DEFAULT_MODELS = {
@@ -16,6 +16,7 @@ KEY_VARIABLES = {
     "openai": "OPENAI_API_KEY",
     "gemini": "GEMINI_API_KEY",
 }
+PACKAGES = {"anthropic": "anthropic", "openai": "openai", "gemini": "google-genai"}
 REQUEST_SECONDS = 600.0
 IDLE_SECONDS = 120.0
 
@@ -33,7 +34,7 @@ def open_provider(
 
     `request_seconds` bounds a whole answer, `idle_seconds` the wait for its next piece. Raises
     InvalidArgumentError (UNKNOWN_PROVIDER, MODEL_REQUIRED), UnauthenticatedError (NO_KEY) and
-    ConfigurationError when the SDK is not installed.
+    UnsupportedError (NOT_INSTALLED) when the SDK is not installed.
     """
     if name not in DEFAULT_MODELS:
         raise InvalidArgumentError(
@@ -68,6 +69,8 @@ def open_provider(
 
                 return GeminiProvider(model, key or "", base_url, request_seconds, idle_seconds)
     except ImportError as error:
-        raise ConfigurationError(
-            f"provider {name}: its SDK is not installed: install autoresearch-stack[{name}]"
+        raise UnsupportedError(
+            f"provider: {name} needs its SDK, which is not installed beside agentd: "
+            f"`uv pip install {PACKAGES[name]}`, or install autoresearch-stack[{name}]",
+            reason="NOT_INSTALLED",
         ) from error

@@ -29,7 +29,7 @@ from agent.session.training import Progress, TrainerLost, TrainerRefused, Traini
 from agent.session.trial import Trials
 from agent.settings import ProviderKeys
 from services.entropy_client import EntropyClient
-from services.errors import ConfigurationError, ServiceError, UnavailableError
+from services.errors import ServiceError, UnavailableError
 from services.memory_client import MemoryClient
 from services.trainer_client import TrainerClient
 
@@ -247,10 +247,8 @@ def name_stop(error: BaseException) -> tuple[StopReason, str]:
         return StopReason.LAB_FAILED, error.message
     if isinstance(error, UnavailableError):
         return StopReason.PROVIDER_FAILED, error.message
-    if isinstance(error, ServiceError) and not isinstance(error, ConfigurationError):
+    if isinstance(error, ServiceError):
         return StopReason.TRAINER_FAILED, error.message
-    if isinstance(error, ConfigurationError):
-        return StopReason.PROVIDER_FAILED, error.message
     return StopReason.INTERNAL, "an unexpected error; the agent's log has it"
 
 

@@ -120,6 +120,9 @@ async def test_wrong_requests_are_refused_by_name(stack: Stack, tmp_path: Path) 
             await stack.client.start_session(request)
         assert caught.value.reason == reason
     assert sorted(path.name for path in other.iterdir()) == ["thesis.tex"]
+    no_script = pb.StartSessionRequest(lab=str(tmp_path / "lab"), provider="scripted", script="/no/script")
+    with pytest.raises(InvalidArgumentError, match="script: cannot read /no/script: No such file"):
+        await stack.client.start_session(no_script)
     with pytest.raises(NotFoundError) as missing:
         await stack.client.get_session("nobody")
     assert missing.value.reason == "SESSION_NOT_FOUND"

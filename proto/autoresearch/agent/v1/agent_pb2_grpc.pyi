@@ -32,7 +32,7 @@ class AgentServiceStub:
     SESSION_NOT_FOUND, SESSION_RUNNING, LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, INVALID_TAG, UNKNOWN_PROVIDER,
     NO_KEY, CAP_REQUIRED, TOOL_NOT_FOUND, INVALID_ARGUMENTS, NO_SESSION_OPEN, INVALID_PAGE_TOKEN,
     TRAINER_UNAVAILABLE, STORE_FULL, UNSPECIFIED_ENUM, LAB_DIRTY, LAB_MOVED, LAB_FAILED, LEDGER_TOO_NEW,
-    LEDGER_CORRUPT, MODEL_REQUIRED, DATA_MISMATCH. A tool's answer may also say REPEAT; a session's stop_detail
+    LEDGER_CORRUPT, MODEL_REQUIRED, DATA_MISMATCH, NOT_INSTALLED. A tool's answer may also say REPEAT; a session's stop_detail
     the provider's BAD_KEY, UNKNOWN_MODEL, RATE_LIMITED, QUOTA_EXHAUSTED, CONTEXT_OVERFLOW, BAD_REQUEST,
     PROVIDER_UNAVAILABLE or PROVIDER_TIMEOUT.
     """
@@ -44,8 +44,8 @@ class AgentServiceStub:
     StartSession: _grpc.UnaryUnaryMultiCallable[_agent_pb2.StartSessionRequest, _agent_pb2.StartSessionResponse]
     """Starts or resumes the session of a tag in a lab. Retrying returns the running one.
     Fails with FAILED_PRECONDITION (LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, LAB_DIRTY, LEDGER_TOO_NEW,
-    NO_KEY, CAP_REQUIRED),
-    INVALID_ARGUMENT (INVALID_TAG, UNKNOWN_PROVIDER) and UNAVAILABLE (TRAINER_UNAVAILABLE).
+    NO_KEY, CAP_REQUIRED), INVALID_ARGUMENT (INVALID_TAG, UNKNOWN_PROVIDER, or a script that is no use),
+    UNIMPLEMENTED (NOT_INSTALLED: git, or the SDK of a provider) and UNAVAILABLE (TRAINER_UNAVAILABLE).
     """
     WatchSession: _grpc.UnaryStreamMultiCallable[_agent_pb2.WatchSessionRequest, _agent_pb2.WatchSessionResponse]
     """Streams events after after_sequence, each once and in order, and ends once the session has stopped.
@@ -76,7 +76,7 @@ class AgentServiceAsyncStub(AgentServiceStub):
     SESSION_NOT_FOUND, SESSION_RUNNING, LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, INVALID_TAG, UNKNOWN_PROVIDER,
     NO_KEY, CAP_REQUIRED, TOOL_NOT_FOUND, INVALID_ARGUMENTS, NO_SESSION_OPEN, INVALID_PAGE_TOKEN,
     TRAINER_UNAVAILABLE, STORE_FULL, UNSPECIFIED_ENUM, LAB_DIRTY, LAB_MOVED, LAB_FAILED, LEDGER_TOO_NEW,
-    LEDGER_CORRUPT, MODEL_REQUIRED, DATA_MISMATCH. A tool's answer may also say REPEAT; a session's stop_detail
+    LEDGER_CORRUPT, MODEL_REQUIRED, DATA_MISMATCH, NOT_INSTALLED. A tool's answer may also say REPEAT; a session's stop_detail
     the provider's BAD_KEY, UNKNOWN_MODEL, RATE_LIMITED, QUOTA_EXHAUSTED, CONTEXT_OVERFLOW, BAD_REQUEST,
     PROVIDER_UNAVAILABLE or PROVIDER_TIMEOUT.
     """
@@ -85,8 +85,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     StartSession: _aio.UnaryUnaryMultiCallable[_agent_pb2.StartSessionRequest, _agent_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Starts or resumes the session of a tag in a lab. Retrying returns the running one.
     Fails with FAILED_PRECONDITION (LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, LAB_DIRTY, LEDGER_TOO_NEW,
-    NO_KEY, CAP_REQUIRED),
-    INVALID_ARGUMENT (INVALID_TAG, UNKNOWN_PROVIDER) and UNAVAILABLE (TRAINER_UNAVAILABLE).
+    NO_KEY, CAP_REQUIRED), INVALID_ARGUMENT (INVALID_TAG, UNKNOWN_PROVIDER, or a script that is no use),
+    UNIMPLEMENTED (NOT_INSTALLED: git, or the SDK of a provider) and UNAVAILABLE (TRAINER_UNAVAILABLE).
     """
     WatchSession: _aio.UnaryStreamMultiCallable[_agent_pb2.WatchSessionRequest, _agent_pb2.WatchSessionResponse]  # type: ignore[assignment]
     """Streams events after after_sequence, each once and in order, and ends once the session has stopped.
@@ -116,7 +116,7 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     SESSION_NOT_FOUND, SESSION_RUNNING, LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, INVALID_TAG, UNKNOWN_PROVIDER,
     NO_KEY, CAP_REQUIRED, TOOL_NOT_FOUND, INVALID_ARGUMENTS, NO_SESSION_OPEN, INVALID_PAGE_TOKEN,
     TRAINER_UNAVAILABLE, STORE_FULL, UNSPECIFIED_ENUM, LAB_DIRTY, LAB_MOVED, LAB_FAILED, LEDGER_TOO_NEW,
-    LEDGER_CORRUPT, MODEL_REQUIRED, DATA_MISMATCH. A tool's answer may also say REPEAT; a session's stop_detail
+    LEDGER_CORRUPT, MODEL_REQUIRED, DATA_MISMATCH, NOT_INSTALLED. A tool's answer may also say REPEAT; a session's stop_detail
     the provider's BAD_KEY, UNKNOWN_MODEL, RATE_LIMITED, QUOTA_EXHAUSTED, CONTEXT_OVERFLOW, BAD_REQUEST,
     PROVIDER_UNAVAILABLE or PROVIDER_TIMEOUT.
     """
@@ -129,8 +129,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_agent_pb2.StartSessionResponse, _abc.Awaitable[_agent_pb2.StartSessionResponse]]:
         """Starts or resumes the session of a tag in a lab. Retrying returns the running one.
         Fails with FAILED_PRECONDITION (LAB_NOT_OURS, LAB_LOCKED, LAB_READ_ONLY, LAB_DIRTY, LEDGER_TOO_NEW,
-        NO_KEY, CAP_REQUIRED),
-        INVALID_ARGUMENT (INVALID_TAG, UNKNOWN_PROVIDER) and UNAVAILABLE (TRAINER_UNAVAILABLE).
+        NO_KEY, CAP_REQUIRED), INVALID_ARGUMENT (INVALID_TAG, UNKNOWN_PROVIDER, or a script that is no use),
+        UNIMPLEMENTED (NOT_INSTALLED: git, or the SDK of a provider) and UNAVAILABLE (TRAINER_UNAVAILABLE).
         """
 
     @_abc_1.abstractmethod
