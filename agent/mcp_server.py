@@ -78,7 +78,7 @@ async def serve_stdio(bridge: ToolBridge) -> None:
 @asynccontextmanager
 async def serve_http(bridge: ToolBridge, wanted: Address, security: ServerSecurity) -> AsyncIterator[Address]:
     """Serves /mcp inside; the bearer token is demanded where one is set. Raises ConfigurationError."""
-    refuse_open_listen(wanted, security, flag="--http")
+    refuse_open_listen(wanted, security, flag="--http", way_out="--http-token-file")
     application = build_server(bridge).streamable_http_app(host=wanted.host)
     import uvicorn
 

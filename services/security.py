@@ -96,13 +96,18 @@ class ClientSecurity:
         )
 
 
-def refuse_open_listen(address: Address, security: ServerSecurity, *, flag: str) -> None:
+def refuse_open_listen(
+    address: Address,
+    security: ServerSecurity,
+    *,
+    flag: str,
+    way_out: str = "--token-file or --tls-client-ca",
+) -> None:
     """Raises ConfigurationError when an address beyond loopback would be served without credentials."""
     if address.is_loopback or security.token is not None or security.client_ca is not None:
         return
     raise ConfigurationError(
-        f"{flag}: {address} can be reached from other machines; give --token-file or --tls-client-ca, "
-        "or listen on 127.0.0.1"
+        f"{flag}: {address} can be reached from other machines; give {way_out}, or listen on 127.0.0.1"
     )
 
 

@@ -21,10 +21,9 @@ def main() -> None:
 def run_command(arguments: list[str]) -> int:
     """Runs one command and answers its exit code."""
     try:
-        from agent.cli.application import application
+        from agent.cli.application import run_application
 
-        application(args=arguments, prog_name="autoresearch")
-        return ExitCode.OK
+        return run_application(arguments)
     except ServiceError as error:
         print_error(str(error))
         return exit_code(error)

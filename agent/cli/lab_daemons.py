@@ -134,7 +134,11 @@ async def find_running_agent(state: Path, *, wait_seconds: float) -> str:
         if entry is not None and await answers(entry.grpc):
             return entry.grpc
         if time.monotonic() >= deadline:
-            raise UnavailableError(f"no agentd of the lab {state.parent} answers", reason="AGENT_NOT_RUNNING")
+            raise UnavailableError(
+                f"no agentd of the lab {state.parent} answers: nothing runs there (`autoresearch run --lab "
+                f"{state.parent}` starts it), or it runs on another host, which --agent HOST:PORT names",
+                reason="AGENT_NOT_RUNNING",
+            )
         await asyncio.sleep(0.2)
 
 

@@ -74,9 +74,11 @@ def where_lines(session: pb.Session) -> list[str]:
     """Where things are and how to go on."""
     lab = PurePath(session.lab)
     flags = f" --lab {shlex.quote(session.lab)}" + (f" --tag {session.tag}" if session.tag != "lab" else "")
+    lines = [f"Lab: {lab} (git branch autoresearch/{session.tag}; train.py is the best so far)"]
+    if session.HasField("noise_sigma"):  # the baseline is measured; neither is written before
+        lines.append(f"Experiments: {lab / 'results.tsv'}   Best weights: {lab / 'best'}")
     return [
-        f"Lab: {lab} (git branch autoresearch/{session.tag}; train.py is the best so far)",
-        f"Experiments: {lab / 'results.tsv'}   Best weights: {lab / 'best'}",
+        *lines,
         f"Logs: {lab / '.autoresearch' / 'logs'}",
         f"Go on: autoresearch run{flags}",
         f"Look back: autoresearch history{flags}   autoresearch report{flags}",

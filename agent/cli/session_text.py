@@ -31,7 +31,7 @@ _STATES = {
 }
 _STOPS = {
     pb.STOP_REASON_EXPERIMENT_LIMIT: "the number of experiments asked for is reached",
-    pb.STOP_REASON_REQUESTED: "stopped on request",
+    pb.STOP_REASON_REQUESTED: "on request",
     pb.STOP_REASON_COST_LIMIT: "the cost cap is reached",
     pb.STOP_REASON_TIME_LIMIT: "the time cap is reached",
     pb.STOP_REASON_DEVICE_LIMIT: "the cap on device seconds is reached",

@@ -150,7 +150,7 @@ class Session:
             self._task.result()
         return True
 
-    async def stop(self, reason: StopReason = StopReason.REQUESTED, detail: str = "asked to stop") -> None:
+    async def stop(self, reason: StopReason = StopReason.REQUESTED, detail: str = "") -> None:
         """Returns when nothing of the loop runs any more; what is unfinished resumes at the next start."""
         if self._task is not None and not self._task.done():
             self._task.cancel()

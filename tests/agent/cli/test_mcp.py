@@ -85,7 +85,7 @@ async def test_http_demands_the_token_where_one_is_set(tmp_path: Path) -> None:
 async def test_http_beyond_loopback_needs_a_token() -> None:
     result = await run_command("mcp", "--agent", "127.0.0.1:1", "--http", "0.0.0.0:0")
     assert result.code == 2
-    assert "--http" in result.err
+    assert "give --http-token-file" in result.err
 
 
 async def test_long_waits_are_cut_to_what_clients_bear() -> None:

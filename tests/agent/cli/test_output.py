@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from autoresearch.agent.v1 import agent_pb2 as pb
 
 from agent.cli.application import application
 from agent.cli.exit_codes import ExitCode, exit_code
+from agent.cli.session_summary import summary_lines
 from services import errors
 from tests.agent.cli.command import run_command
 from tests.agent.cli.scripted_agentd import ScriptedAgent, serve_agent
@@ -99,11 +101,18 @@ async def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 
 async def test_wrong_use_is_a_message_and_code_two() -> None:
-    for arguments in (["nonsense"], ["run", "--nonsense"], ["run", "--max-experiments", "many"], ["call"]):
+    for arguments, named in (
+        (["nonsense"], "'nonsense'. Try `autoresearch --help`"),
+        (["run", "--nonsense"], "--nonsense. Try `autoresearch run --help`"),
+        (["run", "--max-experiments", "many"], "'--max-experiments'"),
+        (["call"], "'name'"),
+    ):
         result = await run_command(*arguments)
         assert result.code == 2
         assert result.out == ""
-        assert "Error" in result.err
+        assert result.err.startswith("error: ")
+        assert named in result.err
+        assert result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -155,3 +164,13 @@ def test_every_command_is_on_the_page_and_explains_itself() -> None:
         name = command.name or command.callback.__name__
         assert f"`{name}`" in page, name
         assert (command.callback.__doc__ or "").strip(), name
+
+
+def test_a_session_that_ended_before_its_baseline_names_no_file_that_is_not_there() -> None:
+    session = pb.Session(lab="/lab", tag="lab", state=pb.SESSION_STATE_STOPPED)
+    session.stop_reason = pb.STOP_REASON_REQUESTED
+    lines = summary_lines(session, [], 0)
+    assert "Stopped: on request" in lines
+    assert not any("results.tsv" in line or "best" in line.split("/") for line in lines)
+    session.noise_sigma = 0.01
+    assert "Experiments: /lab/results.tsv   Best weights: /lab/best" in summary_lines(session, [], 0)

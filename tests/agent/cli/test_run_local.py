@@ -59,7 +59,7 @@ async def test_an_interrupt_stops_in_order_and_leaves_no_process(
     process.send_signal(number)
     out, err = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 130
-    assert b"Stopped: stopped on request" in out
+    assert b"Stopped: on request" in out
     assert err == b""
     assert not any(psutil.pid_exists(pid) for pid in children)
 

@@ -126,7 +126,7 @@ async def test_stop_ends_the_session() -> None:
     async with serve_agent(agent) as address:
         result = await run_command("stop", "--agent", address, "--lab", "/lab")
         other = await run_command("stop", "--agent", address, "--lab", "/lab", "--tag", "other")
-    assert (result.code, result.out) == (0, "stopped: stopped on request\n")
+    assert (result.code, result.out) == (0, "stopped: on request\n")
     assert agent.stopped.is_set()
     assert (other.code, other.err) == (3, "error: no session 'other' of the lab /lab is known\n")
 
