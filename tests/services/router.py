@@ -1,16 +1,12 @@
-"""A router between a client and a server that cuts its links, or forgets them without a word as NAT does."""
+"""A router between a client and a server: cuts its links, or forgets them without a word as NAT does."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-RouterKind = TypeVar("RouterKind", bound="Router")
+from typing import Self
 
 
 @dataclass(eq=False)
@@ -21,9 +17,15 @@ class Link:
     last: float = field(default_factory=time.monotonic)
     forgotten: bool = False
 
+    def reset(self) -> None:
+        for end in self.ends:
+            end.transport.abort()
+
 
 class Router:
-    """Forwards connections to HOST:PORT; `closed` counts those that ended, `cuts` how often they were cut."""
+    """Forwards connections to HOST:PORT inside `async with`.
+
+    `closed` counts those that ended, `cuts` how often they were cut."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
@@ -33,11 +35,19 @@ class Router:
         self.closed = self.cuts = 0
         self.address = ""
 
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._server.close()
+        self.cut()
+
     def cut(self) -> None:
         """Resets what is open now."""
         for link in self._open:
-            for end in link.ends:
-                end.transport.abort()
+            link.reset()
         self.cuts += 1
 
     def forget(self) -> None:
@@ -45,10 +55,11 @@ class Router:
         for link in self._open:
             link.forgotten = True
 
-    def look_at(self, data: bytes, link: Link, *, from_client: bool) -> None:
-        """Called before data is passed on; a router of another kind forgets or counts here."""
+    def passes(self, data: bytes, link: Link, *, from_client: bool) -> bool:
+        """Whether data is passed on; a router of another kind forgets, resets or counts here."""
+        return not link.forgotten
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
             link = Link((writer, far_writer))
@@ -63,33 +74,9 @@ class Router:
     async def _pass(self, reader: asyncio.StreamReader, link: Link, to: int) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
-                self.look_at(data, link, from_client=to == 1)
-                if not link.forgotten:
+                if self.passes(data, link, from_client=to == 1):
                     link.ends[to].write(data)
                     await link.ends[to].drain()
                 link.last = time.monotonic()
         if not link.forgotten:
             link.ends[to].close()
-
-
-@asynccontextmanager
-async def listening(serve: Serve) -> AsyncIterator[str]:
-    """A TCP server on a free port; its address."""
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-
-
-@asynccontextmanager
-async def running(router: RouterKind) -> AsyncIterator[RouterKind]:
-    async with listening(router.serve) as router.address:
-        try:
-            yield router
-        finally:
-            router.cut()
-
-
-def routing(target: str) -> AbstractAsyncContextManager[Router]:
-    return running(Router(target))

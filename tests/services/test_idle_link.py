@@ -20,7 +20,7 @@ from services.channels import CHANNEL_OPTIONS
 from services.rpc_server import SERVER_OPTIONS
 from services.trainer_client import TrainerClient
 from tests.services.probe import Probe
-from tests.services.router import Link, Router, running
+from tests.services.router import Link, Router
 from tests.trainer.daemon_process import trainerd
 from tests.trainer.serving import request
 
@@ -38,10 +38,11 @@ class ForgetfulRouter(Router):
         super().__init__(target)
         self.pings = self.complaints = 0
 
-    def look_at(self, data: bytes, link: Link, *, from_client: bool) -> None:
+    def passes(self, data: bytes, link: Link, *, from_client: bool) -> bool:
         link.forgotten |= time.monotonic() - link.last > FORGETS_AFTER
         self.pings += from_client and data.startswith(PING)
         self.complaints += b"too_many_pings" in data
+        return super().passes(data, link, from_client=from_client)
 
 
 def test_grpc_knows_every_option_that_is_set() -> None:
@@ -83,7 +84,7 @@ async def test_a_client_goes_on_with_its_pings_and_the_server_bears_them() -> No
     options = [quicker(*option) for option in CHANNEL_OPTIONS]
     async with (
         quick_server() as target,
-        running(ForgetfulRouter(target)) as router,
+        ForgetfulRouter(target) as router,
         grpc.aio.insecure_channel(router.address, options=options) as channel,
     ):
         draw = rpc_entropy.EntropyServiceStub(channel).DrawEntropy
@@ -113,8 +114,8 @@ async def stay_silent(folder: Path, seconds: float) -> None:
     flags = ("--executor", "scripted", "--scripted-seconds", "1000000")
     async with (
         trainerd(folder / "state", folder / "data", *flags) as daemon,
-        running(ForgetfulRouter(daemon.client.target)) as router,
-        running(ForgetfulRouter(daemon.client.target)) as watched,
+        ForgetfulRouter(daemon.client.target) as router,
+        ForgetfulRouter(daemon.client.target) as watched,
         TrainerClient(router.address) as client,
         TrainerClient(watched.address) as watcher,
         grpc.aio.insecure_channel(

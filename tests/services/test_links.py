@@ -18,14 +18,14 @@ from services.entropy_client import EntropyClient
 from services.errors import DeadlineExceededError, UnavailableError
 from services.rpc_server import SERVER_OPTIONS
 from tests.services.probe import NAME, Probe, serve_probe
-from tests.services.router import routing
+from tests.services.router import Router
 
 SERVICES = Path(__file__).resolve().parents[2] / "services"
 
 
 async def test_an_idle_client_lets_go_of_its_connection_before_a_router_forgets_it() -> None:
     """Routers drop idle connections after a minute or more; the next call must not wait on a dead one."""
-    async with serve_probe(Probe(), drain_seconds=0.1) as server, routing(str(server.address)) as router:
+    async with serve_probe(Probe(), drain_seconds=0.1) as server, Router(str(server.address)) as router:
         async with open_channel(router.address, idle_seconds=1.0) as channel:
             draw = rpc.EntropyServiceStub(channel).DrawEntropy
             assert (await draw(pb.DrawEntropyRequest(byte_count=1), timeout=5)).entropy == b"x"

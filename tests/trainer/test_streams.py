@@ -15,7 +15,7 @@ from autoresearch.trainer.v1 import trainer_pb2 as pb
 from autoresearch.trainer.v1 import trainer_pb2_grpc as rpc
 
 from services.trainer_client import TrainerClient
-from tests.services.router import routing
+from tests.services.router import Router
 from tests.trainer.daemon_process import Daemon, trainerd
 from tests.trainer.serving import request, watch_to_end
 from trainer.executor import MetricEvent
@@ -66,7 +66,7 @@ async def cut_links(state: Path, data: Path, *, cuts: int, count: int) -> None:
     steps, sequences = [], []
     async with (
         trainerd(state, data) as daemon,
-        routing(daemon.client.target) as router,
+        Router(daemon.client.target) as router,
         TrainerClient(router.address) as client,
     ):
         await start_talking(daemon, "talking", count, 1_000)

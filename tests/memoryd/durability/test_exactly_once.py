@@ -12,7 +12,7 @@ import pytest
 
 from services.errors import DeadlineExceededError, UnavailableError
 from services.memory_client import MemoryClient
-from tests.memoryd.durability.fault_proxy import proxied
+from tests.memoryd.durability.losing_router import LosingRouter
 from tests.memoryd.running import Running, running
 
 
@@ -50,19 +50,19 @@ async def write_through_faults(daemon: Running, operations: int) -> None:
     rng.shuffle(work)
     told: dict[str, set[int]] = {}
     async with (
-        proxied(daemon.rpc.target, drop_share=0.1) as (grpc_address, grpc_proxy),
-        proxied(http, drop_share=0.1, seed=2) as (http_address, http_proxy),
+        LosingRouter(daemon.rpc.target, 0.1) as grpc_router,
+        LosingRouter(http, 0.1, seed=2) as http_router,
     ):
 
         async def worker(number: int) -> None:
             send = remember_until_told if number % 2 else post_until_told
-            address = grpc_address if number % 2 else http_address
+            address = grpc_router.address if number % 2 else http_router.address
             while work:
                 text = work.pop()
                 told.setdefault(text, set()).add(await send(address, text))
 
         await asyncio.gather(*(worker(number) for number in range(8)))
-    assert grpc_proxy.dropped + http_proxy.dropped > operations // 50
+    assert grpc_router.lost + http_router.lost > operations // 50
     stored = {memory.row.text: memory.memory_id for memory in daemon.engine.store.mirror.memories()}
     assert told == {text: {memory_id} for text, memory_id in stored.items()}
     assert len(daemon.engine.store.mirror) == len(stored) == operations // 2
