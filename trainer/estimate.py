@@ -100,6 +100,8 @@ def _code(text: str) -> str:
 
 
 def _windows(values: Mapping[str, Any], depth: int, context_length: int) -> list[int]:
+    if not values.get("WINDOWS", True):
+        return [context_length] * depth
     pattern = values.get("WINDOW_PATTERN", "L")
     short = max(1, context_length // values.get("SHORT_WINDOW_DIVISOR", 1))
     windows = [short if pattern[i % len(pattern)] == "S" else context_length for i in range(depth)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,22 @@ def test_it_reads_what_is_shown_and_nothing_else(tmp_path: Path) -> None:
     ending, output, errors = run_plan(plan, tmp_path)
     assert ending.code == 0, errors
     assert output.split() == ["open", *["refused"] * 4]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_a_compiler_finds_a_folder_for_its_temporary_files(tmp_path: Path) -> None:
+    """Triton and torch's compiler call one; it asks access(), which knows no capabilities."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    code = (
+        "import subprocess\n"
+        "open('one.c', 'w').write('int main(void) { return 7; }')\n"
+        "subprocess.run(['cc', 'one.c', '-o', 'one'], check=True)\n"
+        "print(subprocess.run(['./one']).returncode)\n"
+    )
+    ending, output, errors = run_plan(simple_plan(closed, code, "LANDLOCK"), closed)
+    assert ending.code == 0, errors
+    assert output.strip() == "7"
 
 
 def bomb(said: str) -> str:

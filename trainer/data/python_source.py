@@ -9,6 +9,8 @@ import hashlib
 import importlib.metadata
 import os
 import re
+import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from trainer.data.documents import Document
 
 SUFFIXES = (".py", ".md", ".rst", ".txt")
 NEEDED_BY_TRAINING = ("torch", "numpy", "safetensors", "triton", "psutil", "autoresearch-stack")
+COMPILERS = frozenset({"torch", "triton"})  # torch.compile hashes all of their files
 UNUSED_LIBRARY = frozenset({"test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip", "tkinter"})
 UNUSED_DIRECTORY = frozenset({"test", "tests", "docs", "doc", "examples"})
 SMALLEST, LARGEST = 200, 1_000_000
@@ -52,7 +55,7 @@ class PythonCorpus:
     def _files(self) -> list[tuple[Path, bool]]:
         library = Path(sysconfig.get_path("stdlib"))
         site_folders = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
-        needed = top_level_names(runtime_closure(NEEDED_BY_TRAINING))
+        needed = top_level_names(runtime_closure(NEEDED_BY_TRAINING)) | imported_by_training()
         found: dict[bytes, tuple[Path, bool]] = {}
         for root in [library, *sorted(site_folders)]:
             for path in walk_text_files(root):
@@ -91,6 +94,8 @@ def unused_by_training(relative: Path, inside_library: bool, needed: frozenset[s
     first = relative.parts[0]
     if inside_library:
         return first in UNUSED_LIBRARY or bool(UNUSED_LIBRARY & set(relative.parts[1:-1]))
+    if first in COMPILERS:
+        return False
     if relative.suffix != ".py":
         return True
     if UNUSED_DIRECTORY & set(relative.parts[1:-1]):
@@ -113,7 +118,8 @@ def runtime_closure(distributions: tuple[str, ...]) -> frozenset[str]:
         if name == "autoresearch-stack":
             continue
         for line in requires:
-            if "extra ==" not in line and (match := re.match(r"[A-Za-z0-9._-]+", line)):
+            wanted = "extra ==" not in line or name == "torch"  # which takes extras unasked
+            if wanted and (match := re.match(r"[A-Za-z0-9._-]+", line)):
                 pending.append(match.group())
     return frozenset(closed)
 
@@ -125,6 +131,18 @@ def top_level_names(distributions: frozenset[str]) -> frozenset[str]:
         if any(canonical(owner) in distributions for owner in owners):
             names.add(package)
     return frozenset(names)
+
+
+def imported_by_training() -> frozenset[str]:
+    """Import names that a process really loads before it compiles for a GPU; empty where there is none.
+
+    torch takes many packages that it does not ask for, where they are installed.
+    """
+    if not Path("/dev/nvidiactl").exists():
+        return frozenset()
+    program = "import sys, torch._inductor.compile_fx, trainer.template.train; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    return frozenset(name.split(".")[0] for name in done.stdout.split())
 
 
 def canonical(name: str) -> str:

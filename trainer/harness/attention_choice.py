@@ -166,7 +166,8 @@ def keep_choice(path: Path, key: str, choice: Choice) -> Choice:
                 os.link(file.name, path)
     except OSError:
         return choice
-    return read_choice(path, key) or choice
+    kept = read_choice(path, key)
+    return choice if kept is None or kept.seconds == choice.seconds else kept
 
 
 def _candidates(shape: AttentionShape) -> Iterator[str]:

@@ -121,6 +121,10 @@ def candidate_environment(
         "CUDA_VISIBLE_DEVICES": ",".join(visible_names(gpus)),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order in which the driver counts them
     }
+    if tier == "LANDLOCK":
+        # Compilers ask access(), which knows no capabilities: below a folder that the run's user may not
+        # enter, only a relative name passes, and they try TMP after TMPDIR.
+        made["TMP"] = "."
     if threads:
         made["OMP_NUM_THREADS"] = str(threads)
     if os.name == "nt" and "SYSTEMROOT" in names:

@@ -27,10 +27,10 @@ from trainer.harness.cross_entropy import softcap_cross_entropy
 from trainer.harness.device import Device, open_device, peak_memory_bytes, seed_everything, synchronize
 from trainer.harness.events import EventWriter
 from trainer.harness.failures import ContractError
-from trainer.harness.loader import TokenLoader, open_train_rows
+from trainer.harness.loader import TokenLoader, TrainRows, open_train_rows
 from trainer.harness.loss_reader import LossReader
 from trainer.harness.process_group import ProcessGroup, join_group, local_rank
-from trainer.harness.run_spec import RunSpec
+from trainer.harness.run_spec import Budget, RunSpec
 
 # === SECTION: hyperparameters ===
 
@@ -42,12 +42,17 @@ MLP_RATIO = 4  # hidden width of the MLP / width
 MLP_ACTIVATION = "relu2"  # relu2, gelu or silu
 WINDOW_PATTERN = "SSSSL"  # repeated over the layers: S short window, L full; the last layer is always full
 SHORT_WINDOW_DIVISOR = 8  # short window = T / this
+WINDOWS = True  # False: every layer is full, which is what a kernel that knows no windows computes
+ATTENTION = ""  # backend on a GPU (flex, varlen, sdpa, ...: trainer/harness/attention.py); empty: the run's
 DOCUMENT_MASK = False  # attention stays inside a document
 ROPE_BASE = 200_000
 QK_NORM = True  # RMS norm on queries and keys, after rotary
 VALUE_EMBEDDINGS = True  # gated token embeddings added to the values of every second layer
 NGRAM_ORDER = 1  # 2: hashed bigram tables join those values as well; 3: trigrams too; 1: none
 NGRAM_ROWS = 4  # rows of an n-gram table / vocabulary
+NGRAM_EPOCHS = (
+    1.0  # none where the budget lasts for more passes over the rows: what returns they know by heart
+)
 HEAD_GATES = False  # each head's output times 2 * sigmoid(gate)
 HEAD_NORM = False  # RMS norm on each head's output
 SMEAR = False  # a gated share of the previous token's embedding joins each token's
@@ -132,6 +137,8 @@ def layer_windows(context_length: int) -> list[int]:
     """Earlier keys in sight, per layer; context_length means all."""
     if not WINDOW_PATTERN or set(WINDOW_PATTERN) - set("SL"):
         raise ContractError(f"WINDOW_PATTERN must consist of S and L, not {WINDOW_PATTERN!r}")
+    if not WINDOWS:
+        return [context_length] * DEPTH
     short = max(1, context_length // SHORT_WINDOW_DIVISOR)
     windows = [
         short if WINDOW_PATTERN[i % len(WINDOW_PATTERN)] == "S" else context_length for i in range(DEPTH)
@@ -677,6 +684,8 @@ def set_schedule(optimizer: MuonAdamW, step: int, progress: float) -> None:
 
 # === SECTION: setup ===
 
+TYPICAL_MFU = 0.38  # of the presets on an H200
+
 
 def accumulation_steps(context_length: int, world: int) -> int:
     """Forward passes per optimizer step. Raises ContractError when the sizes do not divide."""
@@ -689,12 +698,29 @@ def accumulation_steps(context_length: int, world: int) -> int:
     return TOTAL_BATCH_SIZE // tokens
 
 
+def expected_epochs(rows: TrainRows, budget: Budget, device: Device, world: int) -> float:
+    """Passes over the rows that the budget lasts for, 0.0 where the device's speed is not known.
+
+    By arithmetic from the device's peak, not by a clock, so that all runs of a machine decide alike.
+    """
+    config = model_config(rows.vocab_size, rows.context_length, rows.bos)
+    with torch.device("meta"):
+        flops_per_token = build_model(config).flops_per_token()
+    flops = (
+        budget.amount * device.peak_flops * TYPICAL_MFU * world if budget.kind == "time" else budget.amount
+    )
+    tokens = budget.amount if budget.kind == "tokens" else flops / flops_per_token
+    return tokens / (rows.count * rows.context_length)
+
+
 def attention_backend(name: str, length: int, device: Device, ranks: ProcessGroup) -> str:
-    """The backend asked for; with `auto` the fastest here, or with several ranks the first that works.
+    """ATTENTION, else the backend asked for; with `auto` the fastest here, or with several ranks the first.
 
     It is timed for one typical shape, whatever is edited here: results of different backends are not
     compared, so all experiments of a machine should have the same one.
     """
+    if ATTENTION and device.kind == "cuda":
+        name = ATTENTION
     if ranks.world > 1:
         return choose_backend(name, device.kind, DOCUMENT_MASK)
     shape = AttentionShape(max(1, 2**17 // length), length, 4, 128, (length // 8, length), DOCUMENT_MASK)
@@ -731,6 +757,10 @@ def train(run: RunSpec) -> dict[str, Any]:
     accumulation = accumulation_steps(rows.context_length, ranks.world)
 
     config = model_config(rows.vocab_size, rows.context_length, rows.bos, device.kind == "cuda")
+    if NGRAM_ORDER > 1 and (epochs := expected_epochs(rows, run.budget, device, ranks.world)) > NGRAM_EPOCHS:
+        config["ngram_order"] = 1
+        if ranks.leads:
+            print(f"no n-gram tables: the budget lasts for about {epochs:.1f} passes over the rows")
     model = build_model(config)
     model.initialize(run.seed)
     model.to(device.torch_device)

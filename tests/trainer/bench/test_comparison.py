@@ -65,7 +65,7 @@ def record(arm: str, seed: int, bpb: float, **changes: object) -> dict[str, obje
 def test_the_report_pairs_by_seed_and_names_what_cannot_be_compared() -> None:
     records = [record("a", 1, 1.0), record("a", 2, 2.0), record("b", 1, 0.9), record("b", 2, 1.8)]
     records += [
-        record("c", 1, 0.5, attention="flex"),
+        record("c", 1, 0.5, device="another"),
         {"arm": "d", "seed": 1, "status": "failed", "message": "x"},
     ]
     report = summarize(records, ["a", "b", "c", "d"])
@@ -76,6 +76,7 @@ def test_the_report_pairs_by_seed_and_names_what_cannot_be_compared() -> None:
     assert c["comparable"] is False
     assert c["val_bpb_ratio"]["low"] is None
     assert d["runs"] == 0
+    assert [arm["attention"] for arm in (b, c, d)] == [["sdpa"], ["sdpa"], []]
     text = format_report(report)
     assert "do not compare" in text
     assert "no scored run" in text

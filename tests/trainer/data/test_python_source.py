@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from trainer.data.documents import draw_validation, without_duplicates
 from trainer.data.python_source import PythonCorpus, runtime_closure, top_level_names, unused_by_training
 
@@ -34,4 +36,14 @@ def test_what_training_imports_is_never_drawn() -> None:
     assert unused_by_training(Path("test/test_os.py"), True, needed)
     assert unused_by_training(Path("numpy/linalg/tests/test_linalg.py"), False, needed)
     assert unused_by_training(Path("othertool/main.py"), False, needed)
-    assert unused_by_training(Path("torch/README.md"), False, needed)
+    assert unused_by_training(Path("numpy/README.md"), False, needed)
+    assert not unused_by_training(Path("torch/_export/db/examples/cond.py"), False, needed)
+
+
+def test_what_torch_takes_if_it_is_there_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "opt_einsum-3.4.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: opt_einsum\nVersion: 3.4.0\n")
+    assert "opt-einsum" not in runtime_closure(("torch",))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "opt-einsum" in runtime_closure(("torch",))

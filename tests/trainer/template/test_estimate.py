@@ -11,7 +11,13 @@ from trainer.presets import PRESETS, apply_preset
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"NGRAM_ORDER": 3, "DEPTH": 5, "WINDOW_PATTERN": "SSL"}, {"VALUE_EMBEDDINGS": False}]
+    "changes",
+    [
+        {},
+        {"NGRAM_ORDER": 3, "DEPTH": 5, "WINDOW_PATTERN": "SSL"},
+        {"VALUE_EMBEDDINGS": False},
+        {"WINDOWS": False},
+    ],
 )
 def test_parameters_and_flops_are_the_models(tmp_path: Path, changes: dict[str, Any]) -> None:
     module = load_tiny(tmp_path, **changes)
@@ -33,6 +39,7 @@ def test_parameters_and_flops_are_the_models(tmp_path: Path, changes: dict[str, 
         ("h100", 64, 1, 30.9),
         ("h100", 32, 3, 21.5),
         ("seed-h100-fast", 128, 1, 67.6),
+        ("seed-h100-fast", 64, 1, 33.0),
     ],
 )
 def test_peaks_measured_on_a_gpu_are_met_within_a_tenth(

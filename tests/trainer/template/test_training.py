@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,33 @@ def test_nothing_is_compiled_within_the_budget(
             optimizer.step()
             optimizer.zero_grad()
     loader.close()
+
+
+def test_ngram_tables_are_left_out_where_rows_will_return(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They learn by heart what they meet twice."""
+    rows = open_train_rows(dataset.train_folder)
+    steps_an_epoch = rows.count * rows.context_length / 512
+    module = load_tiny(tmp_path, NGRAM_ORDER=3)
+    h200 = replace(open_device("cpu"), peak_flops=989e12)
+    for budget, epochs in ((Budget("tokens", 512 * steps_an_epoch / 2), 0.5), (Budget("time", 60.0), None)):
+        expected = module.expected_epochs(rows, budget, h200, 1)
+        assert epochs is None or expected == pytest.approx(epochs)
+        assert module.expected_epochs(rows, budget, open_device("cpu"), 1) == (epochs or 0.0)
+        twice = replace(budget, amount=2 * budget.amount)
+        assert module.expected_epochs(rows, twice, h200, 1) == pytest.approx(2 * expected)
+    for limit, tables in ((1.0, True), (0.5 / steps_an_epoch, False)):
+        _, out = run_tiny(tmp_path / str(limit), dataset, 1, NGRAM_ORDER=3, NGRAM_EPOCHS=limit)
+        config = json.loads((out / "checkpoint.json").read_text())["config"]
+        assert config["ngram_order"] == (3 if tables else 1)
+        assert ("no n-gram tables" in capsys.readouterr().out) is not tables
+
+
+def test_a_kernel_without_windows_sees_everything(tmp_path: Path) -> None:
+    module = load_tiny(tmp_path, WINDOWS=False, ATTENTION="flex")
+    assert module.layer_windows(64) == [64, 64]
+    assert module.attention_backend("auto", 64, open_device("cpu"), ProcessGroup()) == "sdpa"
 
 
 def test_a_diverging_run_is_stopped_by_name(tmp_path: Path, dataset: Dataset) -> None:
