@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.errors import ServiceError
+from services.errors import ConfigurationError, ServiceError
 from trainer.datasets import ready_data
 from trainer.harness.checkpoint_names import WEIGHTS_FILE
 from trainer.harness.run_spec import RUN_VARIABLE, Budget, RunSpec
 from trainer.presets import PRESETS, Preset
+from trainer.sandbox.tiers import choose_tier
 from trainer.templates import research_file
 
 
@@ -60,9 +61,10 @@ def main(arguments: list[str]) -> int:
     preset = PRESETS[options.preset]
     with tempfile.TemporaryDirectory(prefix="bench-evaluator-") as name:
         try:
+            choose_tier(options.tier)
             work = prepare(Path(name), preset, options)
             plain = _last_json(["trainer.evaluation_plain", *_common(work, preset, options)])
-        except MeasureError as error:
+        except (MeasureError, ConfigurationError) as error:
             sys.stderr.write(f"error: {error}\n")
             return 1
         lines = []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from services.errors import ConfigurationError
 from trainer.experiment import Tier
+from trainer.sandbox.bubblewrap import PROGRAM
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.launch import supervisor_command, supervisor_environment
 from trainer.sandbox.plan import Limits
@@ -56,8 +57,9 @@ def _problem(tier: Tier, container: tuple[str, str]) -> str:
     """Why a tier does not work here; empty when it does."""
     if sys.platform != "linux":
         return "needs Linux"
-    if tier is Tier.BUBBLEWRAP and shutil.which("bwrap") is None:
-        return "the program bwrap is not installed"
+    path = supervisor_environment()["PATH"]
+    if tier is Tier.BUBBLEWRAP and shutil.which(PROGRAM, path=path) is None:
+        return f"the program {PROGRAM} is not installed in {path}"
     if tier is Tier.CONTAINER and shutil.which("docker") is None:
         return "the program docker is not installed"
     if tier is Tier.LANDLOCK:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def test_data_that_is_not_there_and_cannot_be_made_is_said(
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert str(tmp_path / "file" / "data") in said
+
+
+def test_a_tier_that_does_not_work_here_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "defpath", str(tmp_path))
+    assert main(["--preset", "tiny", "--data", str(tmp_path), "--tier", "bubblewrap"]) == 1
+    assert f"bubblewrap does not work here: the program bwrap is not installed in {tmp_path}" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.long
