@@ -19,11 +19,13 @@ os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
 import torch
 found = []
 if torch.cuda.is_available():
+    from trainer.harness.attention import working_backends
+    attention = ",".join(working_backends(False))
     for index in range(torch.cuda.device_count()):
         p = torch.cuda.get_device_properties(index)
-        found.append({"name": p.name, "kind": "cuda", "memory": p.total_memory})
+        found.append({"name": p.name, "kind": "cuda", "memory": p.total_memory, "attention": attention})
 elif getattr(torch.backends, "mps", None) and torch.backends.mps.is_available():
-    found.append({"name": "mps", "kind": "mps", "memory": 0})
+    found.append({"name": "mps", "kind": "mps", "memory": 0, "attention": "sdpa"})
 print(json.dumps(found))
 """
 PROBE_SECONDS = 120.0
@@ -97,5 +99,5 @@ async def _ask_torch() -> list[dict[str, object]]:
 def _device(entry: dict[str, object], index: int) -> DeviceInfo:
     name, kind = str(entry["name"]), str(entry["kind"])
     device_class = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    attention = "flex" if kind == "cuda" else "sdpa"
-    return DeviceInfo(name, kind, int(str(entry["memory"])), device_class, attention, index)
+    memory, attention = int(str(entry["memory"])), str(entry["attention"])
+    return DeviceInfo(name, kind, memory, device_class, attention, index)

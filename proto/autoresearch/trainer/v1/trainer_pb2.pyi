@@ -1007,7 +1007,7 @@ class Device(_message.Message):
     device_class: _builtins.str
     """Results compare only within one class."""
     attention: _builtins.str
-    """Backend in use."""
+    """Backends that work, by commas, in the order of first choice."""
     leased: _builtins.bool
     def __init__(
         self,
