@@ -54,7 +54,10 @@ def run(
     entropy: Annotated[str, typer.Option(metavar="HOST:PORT", help="An entropyd that runs already.")] = "",
     entropy_source: Annotated[
         str,
-        typer.Option(help="Source of the lab's own entropyd: auto, os:, file:PATH, rtl_tcp://…, rtlsdr:."),
+        typer.Option(
+            help="Source of the lab's own entropyd: auto, os:, file:PATH, rtl_tcp://…, "
+            "rtlsdr:, or http://HOST:PORT of an sdr-rand."
+        ),
     ] = "auto",
     executor: Annotated[
         str, typer.Option(help="Executor of the lab's own trainerd: local or scripted.")

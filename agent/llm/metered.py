@@ -74,6 +74,10 @@ class MeteredProvider:
                     ) from error
                 wait = min(error.retry_after or pause, LONGEST_WAIT)
                 log.warning("a model call is tried again", extra={"why": error.message, "wait": wait})
+                self._ledger.say(
+                    self._session_id,
+                    f"{error.message}: tried again in {wait:.0f} s (attempt {attempt} of {ATTEMPTS})",
+                )
                 await self._sleep(wait)
                 pause *= 2
         raise AssertionError("unreachable")

@@ -99,7 +99,10 @@ def clean(message: str, secret: str = "") -> str:
 
 def cut_off(provider: str) -> UnavailableError:
     """The error for a stream that ended before the model had finished."""
-    return UnavailableError(f"{provider}: the answer broke off before its end", reason="PROVIDER_UNAVAILABLE")
+    return UnavailableError(
+        f"{provider}: the answer broke off before its end; if each does, check --base-url",
+        reason="PROVIDER_UNAVAILABLE",
+    )
 
 
 def not_understood(provider: str, error: Exception) -> UnavailableError:

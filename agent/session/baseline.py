@@ -13,6 +13,7 @@ from agent.ledger.ledger import Ledger
 from agent.ledger.records import ProposalRecord, ProposalState, RunKind, RunRecord, SessionState
 from agent.llm.reading_source import readable_block
 from agent.session.measuring import Measuring, Place
+from agent.session.training import TrainerLost
 from agent.verdict import Verdict
 from services.errors import FailedPreconditionError, UnavailableError
 from services.trainer_client import TrainerClient
@@ -32,8 +33,8 @@ async def prepare_data(
 ) -> None:
     """Has the trainer make the session's dataset ready and binds the session to its hash.
 
-    Raises FailedPreconditionError when the trainer has other data than the session began with, and what
-    PrepareData raises (CORPUS_TOO_SMALL, STORE_FULL, …).
+    Raises FailedPreconditionError when the trainer has other data than the session began with, TrainerLost
+    when it stays away, and what PrepareData raises (CORPUS_TOO_SMALL, STORE_FULL, …).
     """
     session = ledger.update_session(session_id, state=SessionState.PREPARING_DATA)
     dataset = await _prepare(ledger, session_id, client, session.setup.dataset, patience, sleep)
@@ -68,9 +69,11 @@ async def _prepare(
                     stage = event.stage
                     ledger.say(session_id, f"preparing data: {stage}")
             raise UnavailableError("the trainer ended the preparation of data without a result")
-        except UnavailableError:
+        except UnavailableError as error:
             if waited >= patience:
-                raise
+                raise TrainerLost(error.message, reason="TRAINER_UNAVAILABLE") from error
+            if not waited:
+                ledger.say(session_id, f"waiting up to {patience:.0f} s for the trainer: {error.message}")
             await sleep(pause)
             waited, pause = waited + pause, min(pause * 2, 5.0)
 

@@ -81,7 +81,7 @@ class Session:
         self.by_hand = False
         say = self._say
         self.seeds = SessionSeeds(ledger, session_id, peers.entropy, warn=say, sleep=peers.sleep)
-        self.training = Training(peers.trainer, patience=peers.trainer_patience, sleep=peers.sleep)
+        self.training = Training(peers.trainer, patience=peers.trainer_patience, warn=say, sleep=peers.sleep)
         self.measuring = Measuring(
             ledger,
             session_id,

@@ -32,6 +32,7 @@ _STAGES = {
     pb.EXPERIMENT_STATE_EVALUATING: "evaluating",
 }
 _TRANSIENT = (UnavailableError, DeadlineExceededError, CanceledError, InternalError)
+MOMENT_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -55,18 +56,21 @@ class TrainerRefused(FailedPreconditionError):
 
 
 class Training:
-    """One trainer. `patience` is how long in seconds it may be away before TrainerLost is raised."""
+    """One trainer. `patience` is how long in seconds it may be away before TrainerLost is raised; `warn` is
+    told once for each time that it is away for longer than a moment."""
 
     def __init__(
         self,
         client: TrainerClient,
         *,
         patience: float = 300.0,
+        warn: Callable[[str], None] = log.warning,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.client = client
         self._patience = patience
+        self._warn = warn
         self._sleep = sleep
         self._monotonic = monotonic
 
@@ -88,6 +92,7 @@ class Training:
         self, request: pb.StartExperimentRequest, on_progress: Callable[[Progress], None]
     ) -> pb.Experiment:
         lost_since: float | None = None
+        told = False
         pause, after = 0.1, 0
         while True:
             try:
@@ -108,13 +113,18 @@ class Training:
             except (NotFoundError, ResourceExhaustedError, *_TRANSIENT) as error:
                 # Not found: the trainer lost its journal; starting again is all that can be done.
                 after = 0 if isinstance(error, NotFoundError) else after
-                lost_since = self._monotonic() if lost_since is None else lost_since
-                if self._monotonic() - lost_since >= self._patience:
+                if lost_since is None:
+                    lost_since, told = self._monotonic(), False
+                away = self._monotonic() - lost_since
+                if away >= self._patience:
                     raise TrainerLost(
                         f"the trainer at {self.client.target} did not answer for {self._patience:.0f} s: "
                         f"{error.message}",
                         reason="TRAINER_UNAVAILABLE",
                     ) from error
+                if away >= MOMENT_SECONDS and not told:
+                    told = True
+                    self._warn(f"waiting up to {self._patience:.0f} s for the trainer: {error.message}")
                 await self._sleep(min(error.retry_after or pause, 5.0))
                 pause = min(pause * 2, 2.0)
 

@@ -9,12 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from autoresearch.trainer.v1 import trainer_pb2 as pb
 
 from agent.lab.results_table import read_results
 from agent.ledger.records import ProposalState, StopReason
-from agent.session.session import Peers
+from agent.session.session import Peers, Session
 from agent.session.sessions import Sessions
 from agent.session.start_options import StartOptions
+from agent.session.training import TrainerLost, Training
 from agent.settings import ProviderKeys
 from agent.verdict import Verdict
 from services.entropy_client import EntropyClient
@@ -25,6 +27,11 @@ from tests.agent.conftest import MUCH_BETTER, MUCH_WORSE, run_to_end, scripted
 from tests.agent.daemons import Child
 
 NOBODY = "127.0.0.1:9"  # nothing listens on the discard port
+
+
+def said(session: Session) -> list[str]:
+    events = session.ledger.events(session.session_id, 0)
+    return [str(event.payload["text"]) for event in events if event.kind == "message"]
 
 
 @pytest.fixture
@@ -48,15 +55,25 @@ async def test_without_memory_and_entropy_the_session_runs_and_says_so(
     session = await run_to_end(alone, scripted(lab, write_script({"changes": MUCH_BETTER})))
     assert session.record.stop_reason is StopReason.PROPOSER_DONE, session.record.stop_detail
     assert session.record.entropy_source == "os"
-    said = [
-        str(event.payload["text"])
-        for event in session.ledger.events(session.session_id, 0)
-        if event.kind == "message"
-    ]
-    assert sum("entropyd gives no seeds" in text for text in said) == 1
-    assert sum("memory is not reachable" in text for text in said) == 1
+    assert sum("entropyd gives no seeds" in text for text in said(session)) == 1
+    assert sum("memory is not reachable" in text for text in said(session)) == 1
     waiting = session.ledger.memories.waiting(session.session_id)
     assert [memory.key for memory in waiting] == [f"{session.session_id}-p1"], "kept for later"
+
+
+async def test_a_wait_for_the_trainer_is_told_once() -> None:
+    clock = [0.0]
+    told: list[str] = []
+
+    async def sleep(seconds: float) -> None:
+        clock[0] += 2.0
+
+    async with TrainerClient(NOBODY) as client:
+        training = Training(client, patience=4.0, warn=told.append, sleep=sleep, monotonic=lambda: clock[0])
+        with pytest.raises(TrainerLost):
+            await training.run(pb.StartExperimentRequest(experiment_id="e"), lambda progress: None)
+    assert len(told) == 1
+    assert told[0].startswith("waiting up to 4 s for the trainer: ")
 
 
 async def test_a_trainer_that_stays_away_stops_the_session_by_name(
@@ -74,6 +91,9 @@ async def test_a_trainer_that_stays_away_stops_the_session_by_name(
     with pytest.raises(UnavailableError) as caught:
         await sessions.start(scripted(lab.with_name("other"), script))
     assert caught.value.reason == "TRAINER_UNAVAILABLE"
+    session = await run_to_end(sessions, scripted(lab, script))
+    assert session.record.stop_reason is StopReason.TRAINER_FAILED, "while the data is made ready, too"
+    assert any("waiting up to 1 s for the trainer" in text for text in said(session))
     await trainer.start()
     session = await run_to_end(sessions, scripted(lab, script, max_experiments=3))
     assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT

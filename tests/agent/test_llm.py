@@ -136,6 +136,8 @@ async def test_provider_faults_are_retried_with_a_bound_and_then_stop_by_name(
     )
     session = await run_to_end(sessions, scripted(lab, script, max_experiments=5))
     assert 7.0 in waits
+    events = session.ledger.events(session.session_id, 0)
+    assert any("tried again in 7 s (attempt 1 of 5)" in str(event.payload.get("text")) for event in events)
     assert session.record.stop_reason is StopReason.PROVIDER_FAILED
     assert "attempt 5 of 5" in session.record.stop_detail
     assert session.ledger.totals(session.session_id).proposals == 1
