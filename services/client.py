@@ -116,8 +116,9 @@ class ServiceClient(AbstractAsyncContextManager["ServiceClient"]):
         self, error: grpc.aio.AioRpcError, failures: int, seconds_left: float, span: tracing.Span
     ) -> None:
         """Returns when the call may be made again; raises the error of our tree where it may not."""
+        reached = self._channel.get_state() is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
         try:
-            await self._repeats.wait(from_rpc_error(error), failures, seconds_left)
+            await self._repeats.wait(from_rpc_error(error), failures, seconds_left, reached=reached)
         except ServiceError as final:
             raise final from error
         span.note("repeated", {"failures": failures, "why": error.details() or ""})

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from services.errors import ServiceError, UnavailableError
 
 ATTEMPTS = 8  # 0.3 ** 8: where three attempts in ten fail, 7 calls in 100,000 do
+UNREACHED_ATTEMPTS = 5
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 BUDGET = 20
@@ -20,8 +21,10 @@ BUDGET = 20
 class Repeats:
     """Paces the repeats of one client's calls: exponential back-off with full jitter, 3.5 s in all at most.
 
-    A repeat takes one from a budget of 20 and an answer gives one back: of a server that answers every second
-    attempt each call is repeated until it succeeds, one that is gone sees 20 repeats, then each call once.
+    A repeat takes one from a budget of 20, and an answer gives one back: where every second attempt is
+    answered, each call is repeated until it succeeds; a server that refuses all sees 20 repeats and then each
+    call once. To one that cannot be connected the channel tries at most twice a second whatever is called:
+    calls wait for the next of these tries, 0.75 s in all, and cost no budget.
     """
 
     def __init__(
@@ -43,17 +46,22 @@ class Repeats:
         """No call is repeated from here on."""
         self._closed = True
 
-    async def wait(self, error: ServiceError, failures: int, seconds_left: float) -> None:
+    async def wait(
+        self, error: ServiceError, failures: int, seconds_left: float, *, reached: bool = True
+    ) -> None:
         """Returns when the call may be made again after `failures` failed attempts. Raises `error` where it
         must not be, or the pause would not fit into the `seconds_left` until its deadline (0: no repeats).
+        `reached`: the server, or something on the way to it, could be connected.
         """
-        if not isinstance(error, UnavailableError) or failures >= ATTEMPTS or self._budget < 1:
+        has_more = failures < ATTEMPTS and self._budget > 0 if reached else failures < UNREACHED_ATTEMPTS
+        if not isinstance(error, UnavailableError) or not has_more:
             raise error
-        pause = self._jitter() * min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (failures - 1))
-        pause = max(pause, error.retry_after or 0.0)
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (failures - 1))
+        pause = max(pause * self._jitter() if reached else pause, error.retry_after or 0.0)
         if pause >= seconds_left or self._closed:
             raise error
-        self._budget -= 1
+        if reached:
+            self._budget -= 1
         await self._sleep(pause)
         if self._closed:
             raise error

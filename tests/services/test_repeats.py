@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.agent_client import AgentClient
+from services.channels import CHANNEL_OPTIONS
 from services.entropy_client import EntropyClient
 from services.errors import (
     DeadlineExceededError,
@@ -20,7 +22,7 @@ from services.errors import (
     UnavailableError,
 )
 from services.memory_client import MemoryClient
-from services.repeats import ATTEMPTS, BUDGET, LONGEST_PAUSE, Repeats
+from services.repeats import ATTEMPTS, BUDGET, LONGEST_PAUSE, UNREACHED_ATTEMPTS, Repeats
 from tests.memoryd.running import running
 from tests.services.failing_proxy import failing_proxy
 from tests.services.probe import Probe, serve_probe
@@ -136,7 +138,7 @@ async def test_no_pause_outlasts_the_deadline_and_a_hint_of_the_server_is_kept()
     assert clock.asked == [2.0]
 
 
-async def test_a_dead_server_is_asked_twenty_times_more_and_then_once_a_call() -> None:
+async def test_a_server_that_refuses_is_asked_twenty_times_more_and_then_once_a_call() -> None:
     clock = Pauses()
     repeats = Repeats(jitter=lambda: 0.5, sleep=clock.sleep)
     for _ in range(BUDGET):
@@ -148,6 +150,31 @@ async def test_a_dead_server_is_asked_twenty_times_more_and_then_once_a_call() -
     with pytest.raises(UnavailableError):
         await repeats.wait(LOST, 1, 60.0)
     assert len(clock.asked) == BUDGET + 1
+
+
+async def test_where_nothing_can_be_connected_the_pauses_outlast_those_of_the_channel() -> None:
+    clock = Pauses()
+    repeats = Repeats(jitter=lambda: 0.0, sleep=clock.sleep)
+    for _ in range(BUDGET):
+        for failures in range(1, UNREACHED_ATTEMPTS):
+            await repeats.wait(LOST, failures, 60.0, reached=False)
+        with pytest.raises(UnavailableError):
+            await repeats.wait(LOST, UNREACHED_ATTEMPTS, 60.0, reached=False)
+    longest = int(dict(CHANNEL_OPTIONS)["grpc.max_reconnect_backoff_ms"])
+    assert sum(clock.asked) / BUDGET > 1.2 * longest / 1000
+
+
+async def test_a_server_that_comes_back_is_found_by_the_next_call() -> None:
+    """However many calls failed while it was away."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    async with EntropyClient(f"127.0.0.1:{port}") as client:
+        calls = (client.draw(1, purpose="") for _ in range(2 * BUDGET))
+        for lost in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(lost, UnavailableError)
+        async with serve_probe(Probe(), port=port, drain_seconds=0.1):
+            assert (await client.status(timeout=60.0)).source_url == "probe:"
 
 
 async def test_a_client_that_is_closed_while_it_waits_fails_as_the_call_did() -> None:
