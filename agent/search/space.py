@@ -49,6 +49,9 @@ class Parameter:
 
 
 BETAS: tuple[Value, ...] = ((0.65, 0.95), (0.8, 0.95), (0.8, 0.99), (0.9, 0.95), (0.9, 0.99))
+ATTENTION: tuple[Value, ...] = (
+    "", *(name + full for name in ("flex", "varlen", "sdpa", "fa3", "fa4") for full in ("", "+cudnn"))
+)  # fmt: skip
 
 
 def _table(*parameters: Parameter) -> Mapping[str, Parameter]:
@@ -115,8 +118,11 @@ PARAMETERS: Mapping[str, Parameter] = _table(
     Parameter("FUSED_LOSS", "switch", searched=False),
     Parameter("MERGE_QKV", "switch", searched=False),
     Parameter("PREFETCH", "switch", searched=False),
+    Parameter("WINDOWS", "switch", searched=False),
+    Parameter("ATTENTION", "choice", choices=ATTENTION, searched=False),
     Parameter("NGRAM_ORDER", "choice", choices=(1, 2, 3)),
     Parameter("NGRAM_ROWS", "power_of_two", 1, 256, 1, 16, log=True),
+    Parameter("NGRAM_EPOCHS", "float", 0.0, 1e6, searched=False),
     Parameter("BACKOUT", "float", 0.0, 1.0, 0.0, 0.4),
 )
 
