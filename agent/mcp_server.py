@@ -39,7 +39,8 @@ def build_server(bridge: ToolBridge) -> Server[Any]:
         from mcp.shared.exceptions import MCPError
     except ImportError as error:
         raise ConfigurationError(
-            "the MCP server needs the package mcp: install autoresearch-stack[mcp]"
+            "the MCP server needs the package mcp, which is not installed: `uv pip install 'mcp>=2'`, or "
+            "install autoresearch-stack[mcp]"
         ) from error
     import json
 

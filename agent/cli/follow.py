@@ -98,7 +98,9 @@ async def _follow(
     outcome.session = session = response.session
     again = resume_request(request, session.proposal_count)
     if response.resumed and session.proposal_count:
-        view.say(f"resuming {session.lab} ({session.tag}): {session.proposal_count} proposals so far")
+        count = session.proposal_count
+        plural = "" if count == 1 else "s"
+        view.say(f"resuming {session.lab} ({session.tag}): {count} proposal{plural} so far")
     view.show(pb.WatchSessionResponse(session=session))
     after = session.last_sequence
     for _ in range(REOPEN_ATTEMPTS):

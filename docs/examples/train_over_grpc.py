@@ -11,6 +11,8 @@ import grpc
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 from autoresearch.trainer.v1 import trainer_pb2_grpc as rpc
 
+if len(sys.argv) < 3:
+    sys.exit(str(__doc__))
 target, path, preset = [*sys.argv[1:], ""][:3]
 trainer = rpc.TrainerServiceStub(grpc.insecure_channel(target))
 with open(path, encoding="utf-8") as file:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from agent.mcp_server import build_server
 from agent.providers import open_provider
 from agent.scripted_proposer import read_script
-from services.errors import InvalidArgumentError, UnsupportedError
+from services.errors import ConfigurationError, InvalidArgumentError, UnsupportedError
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,17 @@ def test_a_script_that_is_no_use_is_named(tmp_path: Path, content: bytes | None,
     with pytest.raises(InvalidArgumentError, match=f"script: .*{told}") as caught:
         read_script(path)
     assert caught.value.field == "script"
+
+
+def test_an_mcp_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp_types", None)
+    with pytest.raises(ConfigurationError, match="uv pip install 'mcp>=2'"):
+        build_server(None)  # type: ignore[arg-type]
+
+
+def test_the_example_over_grpc_shows_its_usage() -> None:
+    example = Path(__file__).parents[2] / "docs" / "examples" / "train_over_grpc.py"
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Usage: python docs/examples/train_over_grpc.py HOST:PORT TRAIN_PY" in done.stderr
+    assert "Traceback" not in done.stderr
