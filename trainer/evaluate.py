@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from services.errors import ServiceError
+from services.errors import ConfigurationError, ServiceError
 from trainer.data.dataset import Dataset, open_dataset
 from trainer.data.tokenizer import load_token_bytes
 from trainer.evaluation.auditing import Scored, audit_candidate, audited_batch_rows
@@ -30,6 +30,7 @@ from trainer.evaluation.job import EvaluationJob, parse_job
 from trainer.evaluation.scoring import Tally, bits_per_byte, token_nats
 from trainer.evaluation.training_rows import rows_checksum
 from trainer.experiment import Audit, Evaluation, Finding
+from trainer.flags import FlagParser
 from trainer.harness.logit_channel import CandidateFailedError, ChannelError
 
 COMPILED_FROM = 100_000_000  # tokens; below, compiling in two fresh processes costs more than it saves
@@ -201,7 +202,11 @@ def _finding_of(error: CandidateFailedError) -> Finding:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit codes: 0 scored and accepted, 1 refused or impossible, 2 wrong use."""
-    options = _parser().parse_args(arguments)
+    try:
+        options = _options(arguments)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
     try:
         if options.job is not None:
             report = _run(parse_job(options.job.read_text(encoding="utf-8")))
@@ -222,9 +227,6 @@ def _run(job: EvaluationJob) -> Report:
 
 
 def _run_by_hand(options: argparse.Namespace) -> Report:
-    for name in ("train_py", "checkpoint", "dataset"):
-        if getattr(options, name) is None:
-            raise SystemExit("usage: python -m trainer.evaluate TRAIN_PY CHECKPOINT DATASET")
     device, ordinal, gpus = find_gpu(options.device)
     with tempfile.TemporaryDirectory() as folder:
         job = EvaluationJob(
@@ -247,8 +249,16 @@ def _run_by_hand(options: argparse.Namespace) -> Report:
         return _run(job)
 
 
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.job is None and options.dataset is None:
+        parser.error("TRAIN_PY, CHECKPOINT and DATASET are needed")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer.evaluate")
+    parser = FlagParser(prog="python -m trainer.evaluate")
     parser.add_argument("train_py", type=Path, nargs="?")
     parser.add_argument("checkpoint", type=Path, nargs="?", help="folder with the weights")
     parser.add_argument("dataset", type=Path, nargs="?", help="folder of one prepared data set")

@@ -14,10 +14,11 @@ from contextlib import aclosing
 from pathlib import Path
 
 from services.addresses import parse_address
-from services.errors import ConfigurationError, ServiceError
+from services.errors import ConfigurationError, ServiceError, UnavailableError
 from trainer.datasets import ready_data
 from trainer.executor import EndEvent, Job, LogEvent
 from trainer.experiment import Budget, ExperimentRequest, Origin, Result, SeedGrant
+from trainer.flags import FlagParser
 from trainer.harness.summary import format_summary
 from trainer.local_executor import LocalExecutor
 from trainer.presets import PRESETS, Preset, choose_preset
@@ -112,8 +113,13 @@ async def _seed(options: argparse.Namespace) -> SeedGrant:
     from services.entropy_client import EntropyClient
 
     target = str(parse_address(options.entropy, name="--entropy"))
-    async with EntropyClient(target) as client:
-        drawn = await client.draw(8, purpose="seed of one training run")
+    try:
+        async with EntropyClient(target) as client:
+            drawn = await client.draw(8, purpose="seed of one training run")
+    except ServiceError as error:
+        raise UnavailableError(
+            f"--entropy: {target} gave no seed; start entropyd there, or give --seed ({error.message})"
+        ) from error
     return SeedGrant(int.from_bytes(drawn.entropy, "big") >> 1, source="remote")
 
 
@@ -162,7 +168,7 @@ def _report(result: Result, request: ExperimentRequest, as_json: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer train", description="Trains and scores once.")
+    parser = FlagParser(prog="python -m trainer train", description="Trains and scores once.")
     parser.add_argument("--source", type=Path, help="the train.py (default: the template with the preset)")
     parser.add_argument("--preset", choices=sorted(PRESETS), help="data and budget (default: by device)")
     budget = parser.add_mutually_exclusive_group()

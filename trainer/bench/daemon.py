@@ -22,6 +22,7 @@ from trainer.datasets import Wanted, prepare_data
 from trainer.executor import EndEvent, Job
 from trainer.experiment import Budget, ExperimentRequest, Origin, Result, SeedGrant, State, Tier
 from trainer.experiments import Experiments
+from trainer.flags import FlagParser
 from trainer.journal import Journal
 from trainer.local_executor import LocalExecutor
 from trainer.presets import PRESETS, Preset
@@ -177,7 +178,7 @@ def _request(experiment_id: str, source: str, preset: Preset, data_hash: str) ->
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="trainerd bench", description="Measures the trainer's own costs.")
+    parser = FlagParser(prog="trainerd bench", description="Measures the trainer's own costs.")
     parser.add_argument(
         "--repeats", type=int, default=10, help="starts of each tier; with --wire seconds of calls, and runs"
     )

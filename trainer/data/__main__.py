@@ -7,16 +7,22 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from services.errors import ConfigurationError
 from trainer.data.dataset import Dataset
 from trainer.data.documents import Corpus
 from trainer.data.errors import DataError
 from trainer.data.prepare import Request, prepare
+from trainer.flags import FlagParser
 from trainer.presets import PRESETS
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the data could not be made, 2 a wrong flag."""
-    options = _parser().parse_args(arguments)
+    try:
+        options = _parser().parse_args(arguments)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
     started = time.monotonic()
     try:
         request = _request(options)
@@ -25,8 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    except (DataError, OSError) as error:
+    except DataError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except OSError as error:
+        place = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error: cannot use {place}; choose another --data or --source", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
         print("interrupted; nothing half made is left, run again to go on", file=sys.stderr)  # noqa: T201
@@ -36,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer.data", description="Prepares training data.")
+    parser = FlagParser(prog="python -m trainer.data", description="Prepares training data.")
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("prepare", help="make a data set, or find the one already made")
     make.add_argument(
