@@ -65,10 +65,18 @@ def _authority(folder: Path, now: datetime.datetime) -> tuple[EllipticCurvePriva
 
     key_path, path = folder / "ca.key", folder / "ca.pem"
     if key_path.exists() and path.exists():
-        loaded = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        try:
+            loaded = serialization.load_pem_private_key(key_path.read_bytes(), None)
+            authority = x509.load_pem_x509_certificate(path.read_bytes())
+        except (ValueError, TypeError) as error:
+            raise FailedPreconditionError(
+                f"{path} and {key_path} cannot be read ({error}): restore them, or name another folder"
+            ) from error
         if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-            raise FailedPreconditionError(f"{key_path} is not a key made by `autoresearch certs`")
-        return loaded, x509.load_pem_x509_certificate(path.read_bytes())
+            raise FailedPreconditionError(
+                f"{key_path} is not a key made by `autoresearch certs`: name another folder"
+            )
+        return loaded, authority
     key = ec.generate_private_key(ec.SECP384R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "autoresearch private CA")])
     certificate = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import re
 from pathlib import Path
 from typing import Annotated
@@ -36,9 +37,15 @@ def certs(
     for name in host or []:
         if not _HOST.fullmatch(name):
             raise ConfigurationError(f"--host: {name!r} is not a host name or IP address")
-    paths = make_certificates(
-        out, host or [], days=days, now=datetime.datetime.now(datetime.UTC), renew=renew
-    )
+    now = datetime.datetime.now(datetime.UTC)
+    try:
+        paths = make_certificates(out, host or [], days=days, now=now, renew=renew)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ConfigurationError(
+            f"--out: {out} cannot be written ({error.strerror or error}): name a folder that can"
+        ) from error
     if as_json:
         print_json({"files": [str(path) for path in paths]})
         return

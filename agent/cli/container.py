@@ -15,6 +15,7 @@ from agent.cli.ending import end_process
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import catch_interrupts
 from agent.launch.environment import child_environment
+from services.errors import ConfigurationError
 
 START_SECONDS = 60.0
 # Twice in a row, for the session and for agentd, it fits into the twenty seconds that compose grants.
@@ -51,7 +52,10 @@ def container(
     """
     terminal = sys.stdin.isatty()
     wanted = terminal if session is None else session or terminal
-    follow = ["run", "--lab", lab, "--token-file", token_file, *shlex.split(options)]
+    try:
+        follow = ["run", "--lab", lab, "--token-file", token_file, *shlex.split(options)]
+    except ValueError as error:
+        raise ConfigurationError(f"AUTORESEARCH_SESSION_OPTIONS: {options!r}: {error}") from error
     own = _Agentd(
         ["--listen", listen, "--http-listen", http_listen], f"127.0.0.1:{listen.rpartition(':')[2]}"
     )

@@ -20,7 +20,7 @@ _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 
 
 def doctor(
-    lab: shared.Lab = shared.DEFAULT_LAB,
+    lab: shared.LocalLab = shared.DEFAULT_LAB,
     data: shared.Data = shared.DEFAULT_DATA,
     deep: Annotated[bool, typer.Option("--deep", help="Read all data and compare its hashes.")] = False,
     as_json: shared.Json = False,

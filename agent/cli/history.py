@@ -33,13 +33,11 @@ def history(
     Works while a session runs and when nothing does. Exit code 3 where there is no such lab or tag.
     """
     session, proposals = _load(lab, tag, agent, shared.client_security(token_file, ca, cert, key))
-    shown = proposals if last is None else proposals[-last:]
     if as_json:
-        print_json(
-            {"session": session_dict(session), "proposals": [proposal_dict(proposal) for proposal in shown]}
-        )
+        shown = [proposal_dict(proposal) for proposal in proposals[-(last or 0) :]]
+        print_json({"session": session_dict(session), "proposals": shown})
         return
-    print_summary(open_console(), session, shown, total=len(proposals))
+    print_summary(open_console(), session, proposals, last=last)
 
 
 def report(
@@ -106,7 +104,7 @@ def _load(
     async def fetch() -> tuple[pb.Session, list[pb.Proposal]]:
         from agent.cli.lab_daemons import open_remote
 
-        async with open_remote(shared.checked_address(agent, "--agent"), security) as link:
+        async with open_remote(agent, security) as link:
             return await fetch_lab(link.client, lab, tag)
 
     return asyncio.run(fetch())

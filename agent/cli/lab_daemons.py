@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 import psutil
 from autoresearch.agent.v1 import agent_pb2 as pb
 
+from agent.lab.lock import unwritable
 from agent.launch.addresses import LaunchLock, read_addresses
 from agent.launch.launcher import start_daemon
 from agent.launch.plan import LaunchOptions, plan_peers
@@ -38,11 +39,14 @@ class AgentLink:
 async def open_lab(options: LaunchOptions, *, note: Callable[[str], None]) -> AsyncIterator[AgentLink]:
     """Attaches to the daemons that the lab's lock and address file name, or starts them for the time inside.
 
-    Raises FailedPreconditionError for a folder that is not ours, ConfigurationError for flags that cannot
-    be met, UnavailableError for daemons that do not start.
+    Raises FailedPreconditionError for a folder that is not ours or cannot be written, ConfigurationError for
+    flags that cannot be met, UnavailableError for daemons that do not start.
     """
-    refuse_foreign_folder(options.lab)
-    options.state.mkdir(parents=True, exist_ok=True)
+    try:
+        refuse_foreign_folder(options.lab)
+        options.state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(options.lab, error) from error
     with LaunchLock(options.state / "launch.lock") as lock:
         if lock.try_acquire():
             await _wait_for_orphans(options.state / "addresses.json")

@@ -48,7 +48,6 @@ def mcp(
     )
     launch = LaunchOptions(lab=Path(lab).absolute(), data=data.absolute(), executor=executor)
     security = shared.client_security(token_file, ca, cert, key)
-    shared.checked_address(agent, "--agent")
     guard = ServerSecurity(token=read_secret(http_token_file, "--http-token-file"))
     address = parse_address(http, name="--http") if http else None
 

@@ -8,22 +8,39 @@ from typing import Annotated
 import typer
 
 from services.addresses import parse_address
+from services.errors import ConfigurationError
 from services.security import ClientSecurity, read_secret
+
+
+def _checked_tag(tag: str) -> str:
+    """Nothing stands for the default: a script's empty variable must not reach another session."""
+    if not tag:
+        raise ConfigurationError("--tag: '' names no session; leave the flag out for the session \"lab\"")
+    return tag
+
+
+def _checked_agent(address: str) -> str:
+    return checked_address(address, "--agent")
+
 
 Lab = Annotated[
     str,
     typer.Option("--lab", metavar="DIR", help="Folder of the lab; with --agent a path on that host."),
 ]
+LocalLab = Annotated[str, typer.Option("--lab", metavar="DIR", help="Folder of the lab.")]
 Agent = Annotated[
     str,
     typer.Option(
         "--agent",
         metavar="HOST:PORT",
+        callback=_checked_agent,
         envvar="AUTORESEARCH_AGENT",
         help="Use this agentd instead of the lab's own daemons.",
     ),
 ]
-Tag = Annotated[str, typer.Option("--tag", help="The session; its branch is autoresearch/TAG.")]
+Tag = Annotated[
+    str, typer.Option("--tag", callback=_checked_tag, help="The session; its branch is autoresearch/TAG.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program, and nothing else on stdout.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that holds the data sets.")]
 Preset = Annotated[

@@ -113,7 +113,6 @@ def run(
 
     choose_memory(memory, Path())  # a wrong value is named before anything is made
     security = shared.client_security(token_file, ca, cert, key)
-    address = shared.checked_address(agent, "--agent")
     launch = LaunchOptions(
         lab=Path(lab).absolute(),
         data=data.absolute(),
@@ -124,12 +123,12 @@ def run(
         executor=executor,
         unsafe=unsafe,
     )
-    if address and (trainer or memory or entropy):
+    if agent and (trainer or memory or entropy):
         raise ConfigurationError(
             "--trainer, --memory, --entropy: a running agentd (--agent) has its own peers"
         )
 
     def open_link() -> AbstractAsyncContextManager[AgentLink]:
-        return open_remote(address, security) if address else open_lab(launch, note=print_note)
+        return open_remote(agent, security) if agent else open_lab(launch, note=print_note)
 
     raise typer.Exit(asyncio.run(follow_session(open_link, request, as_json=as_json)))

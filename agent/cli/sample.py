@@ -17,7 +17,7 @@ from services.errors import NotFoundError
 
 def sample(
     prompt: Annotated[str, typer.Argument(help="Text to go on from.")] = "",
-    lab: shared.Lab = shared.DEFAULT_LAB,
+    lab: shared.LocalLab = shared.DEFAULT_LAB,
     data: shared.Data = shared.DEFAULT_DATA,
     max_tokens: Annotated[int, typer.Option(min=1, max=2048, help="Length of the text.")] = 100,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")] = 0.8,

@@ -26,17 +26,17 @@ def summary_dict(session: pb.Session, proposals: list[pb.Proposal], interrupted:
 
 
 def print_summary(
-    console: Console, session: pb.Session, proposals: list[pb.Proposal], *, total: int | None = None
+    console: Console, session: pb.Session, proposals: list[pb.Proposal], *, last: int | None = None
 ) -> None:
-    """The table and the facts below it; `total` where not all proposals are in the table."""
+    """The table, of the newest `last` proposals if given, and below it the facts, which are of all."""
     console.print()
-    console.print(proposal_table(proposals))
+    console.print(proposal_table(proposals[-(last or 0) :]))
     console.print()
-    for line in summary_lines(session, proposals, len(proposals) if total is None else total):
+    for line in summary_lines(session, proposals):
         print_text(console, line)
 
 
-def summary_lines(session: pb.Session, proposals: list[pb.Proposal], total: int) -> list[str]:
+def summary_lines(session: pb.Session, proposals: list[pb.Proposal]) -> list[str]:
     """Below the table, one fact a line."""
     lines = []
     if session.HasField("baseline_val_bpb"):
@@ -52,7 +52,8 @@ def summary_lines(session: pb.Session, proposals: list[pb.Proposal], total: int)
             "without any change; smaller gains are not believed from one pair"
         )
     kept = [proposal for proposal in proposals if proposal.verdict in KEPT and proposal.number > 0]
-    lines.append(f"Kept: {len(kept)} of {max(0, total - 1)} proposals, {session.run_count} training runs")
+    tried = sum(proposal.number > 0 for proposal in proposals)
+    lines.append(f"Kept: {len(kept)} of {tried} proposals, {session.run_count} training runs")
     for proposal in kept:
         lines.append(
             f"  #{proposal.number} {proposal.commit[:7]} {one_line(proposal.description)}: "

@@ -129,8 +129,8 @@ def read_arguments(parts: Sequence[str]) -> str:
     if not parts:
         return "{}"
     if len(parts) == 1 and (parts[0] == "-" or parts[0].lstrip().startswith("{")):
-        text = sys.stdin.read() if parts[0] == "-" else parts[0]
         try:
+            text = sys.stdin.read() if parts[0] == "-" else parts[0]
             value = json.loads(text)
         except ValueError as error:
             raise InvalidArgumentError(f"the arguments are not JSON: {error}", field="arguments") from error

@@ -17,7 +17,7 @@ SOURCE_NAME = "train.py"
 
 
 def train(
-    lab: shared.Lab = shared.DEFAULT_LAB,
+    lab: shared.LocalLab = shared.DEFAULT_LAB,
     data: shared.Data = shared.DEFAULT_DATA,
     preset: shared.Preset = "",
     time_budget: Annotated[
@@ -45,7 +45,7 @@ def train(
     if source.is_file():
         arguments += ["--source", str(source)]
         preset = preset or lab_preset(Path(lab))
-    elif Path(lab).exists() and any(Path(lab).iterdir()) and not (Path(lab) / ".autoresearch").is_dir():
+    elif Path(lab).exists() and not _may_become_a_lab(Path(lab)):
         raise ConfigurationError(
             f"--lab: {lab} has no {SOURCE_NAME}; name a lab or a folder that does not exist"
         )
@@ -61,6 +61,10 @@ def train(
         if value not in (None, ""):
             arguments += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
     raise typer.Exit(run_module("trainer", arguments + (["--json"] if as_json else [])))
+
+
+def _may_become_a_lab(lab: Path) -> bool:
+    return lab.is_dir() and (not any(lab.iterdir()) or (lab / ".autoresearch").is_dir())
 
 
 def prepare(

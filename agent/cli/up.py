@@ -16,7 +16,7 @@ from agent.launch.plan import DEFAULT_PORTS, LaunchOptions
 
 
 def up(
-    lab: shared.Lab = shared.DEFAULT_LAB,
+    lab: shared.LocalLab = shared.DEFAULT_LAB,
     data: shared.Data = shared.DEFAULT_DATA,
     memory: Annotated[str, typer.Option(help="As in `run`.")] = "",
     entropy_source: Annotated[str, typer.Option(help="As in `run`.")] = "auto",

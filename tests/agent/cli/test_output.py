@@ -13,8 +13,9 @@ import pytest
 from autoresearch.agent.v1 import agent_pb2 as pb
 
 from agent.cli.application import application
+from agent.cli.console import open_console
 from agent.cli.exit_codes import ExitCode, exit_code
-from agent.cli.session_summary import summary_lines
+from agent.cli.session_summary import print_summary, summary_lines
 from services import errors
 from tests.agent.cli.command import run_command
 from tests.agent.cli.scripted_agentd import ScriptedAgent, serve_agent
@@ -169,8 +170,21 @@ def test_every_command_is_on_the_page_and_explains_itself() -> None:
 def test_a_session_that_ended_before_its_baseline_names_no_file_that_is_not_there() -> None:
     session = pb.Session(lab="/lab", tag="lab", state=pb.SESSION_STATE_STOPPED)
     session.stop_reason = pb.STOP_REASON_REQUESTED
-    lines = summary_lines(session, [], 0)
+    lines = summary_lines(session, [])
     assert "Stopped: on request" in lines
     assert not any("results.tsv" in line or "best" in line.split("/") for line in lines)
     session.noise_sigma = 0.01
-    assert "Experiments: /lab/results.tsv   Best weights: /lab/best" in summary_lines(session, [], 0)
+    assert "Experiments: /lab/results.tsv   Best weights: /lab/best" in summary_lines(session, [])
+
+
+def test_the_newest_are_shown_and_all_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    proposals = [
+        pb.Proposal(number=0, verdict=pb.VERDICT_BASELINE, description="as it was"),
+        pb.Proposal(number=1, verdict=pb.VERDICT_KEEP, description="deeper"),
+        pb.Proposal(number=2, verdict=pb.VERDICT_DISCARD, description="wider"),
+    ]
+    print_summary(open_console(), pb.Session(lab="/lab", tag="lab"), proposals, last=1)
+    shown = capsys.readouterr().out
+    assert "Kept: 1 of 2 proposals" in shown
+    assert "wider" in shown
+    assert "as it was" not in shown
