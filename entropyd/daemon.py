@@ -29,7 +29,7 @@ from entropyd.records.receipts import Signer
 from entropyd.records.seed_packs import SeedPacks
 from entropyd.records.state_store import StateStore
 from entropyd.settings import EntropydSettings
-from entropyd.sources import source_opener
+from entropyd.sources import refuse_missing_file, source_opener
 from entropyd.station import Station
 from services.daemon import Servers
 from services.version import installed_version
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 async def serve(settings: EntropydSettings) -> None:
     """Runs the daemon until it is told to end."""
     tuning = settings.tuning()
+    refuse_missing_file(settings.source, tuning.chunk_bytes)
     open_source = source_opener(
         settings.source, tuning, token=settings.remote_token(), usb_devices=settings.usb_devices
     )

@@ -6,9 +6,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from entropyd.source import EntropySource
+from entropyd.source import EntropySource, SourceUnavailableError
 from entropyd.sources.tuning import Tuning
 from services.errors import ConfigurationError
+
+
+def refuse_missing_file(url: str, chunk_bytes: int) -> None:
+    """Raises ConfigurationError for a `file:` URL of no capture: a dongle may be plugged in later, but what a
+    user has named and is not there would leave the system's bytes to answer for it."""
+    if url.partition(":")[0] != "file":
+        return
+    from entropyd.sources.file_source import open_capture, parse_file_url
+
+    try:
+        open_capture(parse_file_url(url)[0], chunk_bytes).close()
+    except SourceUnavailableError as error:
+        raise ConfigurationError(f"{error}; name another, or use os: for the system's bytes") from error
 
 
 def source_opener(

@@ -51,20 +51,7 @@ class FileSource:
         return SourceDescription(SourceKind.FILE, f"file:{self._path.name}", raw=True)
 
     async def __aenter__(self) -> Self:
-        try:
-            self._file = self._path.open("rb")
-            size = self._path.stat().st_size
-        except OSError as error:
-            raise SourceUnavailableError(
-                f"--source file: cannot read {str(self._path)!r}: {error.strerror}", cause="no-device"
-            ) from error
-        if size < self._chunk_bytes:
-            self._file.close()
-            self._file = None
-            raise SourceUnavailableError(
-                f"--source file: {str(self._path)!r} has {size} bytes; one chunk needs {self._chunk_bytes}",
-                cause="no-device",
-            )
+        self._file = open_capture(self._path, self._chunk_bytes)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -88,6 +75,24 @@ class FileSource:
         chunk = Chunk(data, self._sequence, time.monotonic(), self._chunk_bytes)
         self._sequence += 1
         return chunk
+
+
+def open_capture(path: Path, chunk_bytes: int) -> BinaryIO:
+    """Raises SourceUnavailableError for what cannot be read or holds less than one chunk."""
+    try:
+        file = path.open("rb")
+        size = path.stat().st_size
+    except OSError as error:
+        raise SourceUnavailableError(
+            f"--source file: cannot read {str(path)!r}: {error.strerror}", cause="no-device"
+        ) from error
+    if size < chunk_bytes:
+        file.close()
+        raise SourceUnavailableError(
+            f"--source file: {str(path)!r} has {size} bytes; one chunk needs {chunk_bytes}",
+            cause="no-device",
+        )
+    return file
 
 
 def parse_file_url(url: str) -> tuple[Path, bool]:

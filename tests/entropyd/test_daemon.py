@@ -58,6 +58,11 @@ def run_and_fail(*arguments: str, environment: dict[str, str] | None = None) -> 
     [
         (["--source", "radio:"], "'radio:' is not known"),
         (["--source", "file:"], "names no file"),
+        (
+            ["--source", "file:missing.iq"],
+            "'missing.iq': No such file or directory; name another, or use os:",
+        ),
+        (["--source", "file:pyproject.toml"], "bytes; one chunk needs 262144; name another"),
         (["--source", "rtl_tcp://"], "is not HOST:PORT"),
         (["--source", "rtl_tcp://host:port"], "port in 'host:port'"),
         (["--source", "http://"], "is not http://HOST:PORT"),
