@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -28,9 +29,17 @@ class Champion:
         self._session_id = session_id
         self._lab = lab
         self._client = client
+        self._refreshing = asyncio.Lock()
 
     async def refresh(self) -> bool:
-        """Fetches the incumbent's artifacts if `best/` holds others; False where the trainer has none."""
+        """Fetches the incumbent's artifacts if `best/` holds others; False where the trainer has none.
+
+        One call at a time: two keeps that follow fast must not mix their files.
+        """
+        async with self._refreshing:
+            return await self._refresh()
+
+    async def _refresh(self) -> bool:
         run = self.best_run()
         if run is None:
             return False

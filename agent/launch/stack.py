@@ -103,12 +103,15 @@ class Stack(AbstractAsyncContextManager["Stack"]):
                 try:
                     await daemon.stop(0.0)  # what it had started must not outlive it
                     self._daemons[name] = await start_daemon(_same_ports(daemon), self._logs)
-                except ServiceError as error:
+                except (ServiceError, OSError) as error:
                     self._note(f"{name} did not start again: {error}")
                     continue
                 break
             self.restarted += 1
-            write_addresses(self.address_file, self.addresses)
+            try:
+                write_addresses(self.address_file, self.addresses)
+            except OSError as error:  # a full disk: the ports are the same, and the daemon must be watched on
+                self._note(f"{self.address_file} could not be written: {error}")
 
     def _break(self, error: ServiceError) -> None:
         if not self.broken.done():

@@ -99,7 +99,11 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class SessionTotals:
-    """Counts over a session's ledger rows. `device_seconds` adds up the runs' durations."""
+    """Counts over a session's ledger rows.
+
+    `runs` have a result that counts; `device_seconds` adds up the durations of all, the interrupted and
+    void ones too.
+    """
 
     proposals: int = 0
     kept: int = 0

@@ -13,7 +13,7 @@ from agent.ledger.records import RunKind, RunRecord, SeedRecord
 
 @dataclass(frozen=True)
 class RunTotals:
-    """`seconds` is time on the training device."""
+    """`count` is of runs with a result that counts; `seconds` is time on the training device, of all."""
 
     count: int
     seconds: float
@@ -94,8 +94,8 @@ class LedgerRuns:
 
     def totals(self, session_id: str) -> RunTotals:
         row = self._database.one(
-            "SELECT count(*) AS n, coalesce(sum(json_extract(fields, '$.seconds')), 0) AS seconds "
-            "FROM runs WHERE session_id=?",
+            "SELECT coalesce(sum(usable), 0) AS n, "
+            "coalesce(sum(json_extract(fields, '$.seconds')), 0) AS seconds FROM runs WHERE session_id=?",
             session_id,
         )
         return RunTotals(int(row["n"]), float(row["seconds"]))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SessionCollector(Collector):
-    """One sample per session this daemon knows, labelled by its tag."""
+    """One sample per session this daemon knows, labelled by its id."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -28,7 +28,7 @@ class SessionCollector(Collector):
         labels = ["session"]
         proposals = CounterMetricFamily("agent_proposals", "Proposals made.", labels=labels)
         kept = CounterMetricFamily("agent_kept", "Proposals kept.", labels=labels)
-        runs = CounterMetricFamily("agent_runs", "Training runs asked for.", labels=labels)
+        runs = CounterMetricFamily("agent_runs", "Training runs whose result counts.", labels=labels)
         cost = CounterMetricFamily("agent_cost_usd", "Spent on language models.", labels=labels)
         tokens = CounterMetricFamily("agent_model_tokens", "Tokens in and out.", labels=labels)
         best = GaugeMetricFamily("agent_best_val_bpb", "The incumbent's score.", labels=labels)

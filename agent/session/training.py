@@ -105,7 +105,10 @@ class Training:
                     _report(request.experiment_id, event, on_progress)
                     if event.WhichOneof("event") == "state" and event.state.state in ENDED:
                         return event.state
-                return await self.client.get(request.experiment_id)
+                experiment = await self.client.get(request.experiment_id)
+                if experiment.state in ENDED:
+                    return experiment
+                raise UnavailableError("the trainer's stream ended before the experiment did")
             except AlreadyExistsError:
                 raise
             except (FailedPreconditionError, InvalidArgumentError) as error:

@@ -49,7 +49,8 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
             flags=("--replicates", "3", "--trainer-patience", "20"),
         )
         exits.push_async_callback((await agent.start()).kill)
-        client = await exits.enter_async_context(AgentClient(agent.grpc))
+        client = AgentClient(agent.grpc)
+        await exits.enter_async_context(client)
         yield Stack(children | {"agent": agent}, client)
 
 
