@@ -32,6 +32,7 @@ from trainer.evaluation.training_rows import rows_checksum
 from trainer.experiment import Audit, Evaluation, Finding
 from trainer.flags import FlagParser
 from trainer.harness.logit_channel import CandidateFailedError, ChannelError
+from trainer.runs.output import printable
 
 COMPILED_FROM = 100_000_000  # tokens; below, compiling in two fresh processes costs more than it saves
 Rows = npt.NDArray[np.int64]
@@ -174,7 +175,7 @@ class Evaluator:
 
     def _refuse(self, finding: Finding, message: str, reason: str) -> Report:
         self._audits.append(Audit("answer", False, finding=finding))
-        text = message.splitlines()[0][:500] if message else finding.value
+        text = printable(message.partition("\n")[0])[:500] or finding.value
         evaluation = self._evaluation()
         digest = self._dataset.manifest.tokenizer_sha256
         return Report(None, None, evaluation, digest, None, finding, text, reason)

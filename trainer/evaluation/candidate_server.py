@@ -24,6 +24,7 @@ from trainer.harness.logit_channel import (
     logits_offset,
     memory_bytes,
 )
+from trainer.runs.output import printable
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.launch import has_supervisor, supervisor_command, supervisor_environment
 from trainer.sandbox.plan import Limits, Plan
@@ -119,7 +120,7 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             self._answering().open_device()
             arrived = float(buffer.read((1,))[0]) == HELLO
         except CandidateFailedError as error:
-            return error.message
+            return printable(error.message)[:200]
         except (RuntimeError, AssertionError) as error:  # torch's, without CUDA an assertion
             return str(error)[:200] or type(error).__name__
         return "" if arrived else "what the candidate writes does not arrive"

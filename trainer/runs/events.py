@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.runs.output import sanitise
+from trainer.runs.output import printable
 
 LONGEST_EVENT = 1 << 18
 MOST_VALUES = 40
+LARGEST_COUNT = 1 << 53  # what is larger is no count of anything, and no wire format holds it
 
 
 @dataclass
@@ -66,37 +67,38 @@ class EventReader:
             event = json.loads(line)
             kind = event["type"]
             if kind == "metric":
-                self._metric(int(event["step"]), event["values"])
+                self._metric(_count(event["step"]), event["values"])
             elif kind == "start":
                 self._start(event)
             elif kind == "end":
                 self._end(event)
             elif kind == "failure":
                 self.record.failure_reason = str(event["reason"])[:64]
-                self.record.failure_message = sanitise(str(event["message"]).partition("\n")[0].encode())
+                self.record.failure_message = printable(str(event["message"]).partition("\n")[0])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return
 
     def _start(self, event: Mapping[str, Any]) -> None:
         if self.record.start_time is None:
+            self.record.step_tokens = _count(event.get("step_tokens", 0))
             self.record.start_time = self._now
             self.record.cpu_before_start = self._cpu_seconds
-            self.record.step_tokens = int(event.get("step_tokens", 0))
             self._on_phase("start")
 
     def _end(self, event: Mapping[str, Any]) -> None:
         if self.record.start_time is not None and self.record.end_time is None:
+            num_steps, tokens = _count(event["num_steps"]), _count(event["tokens"])
+            checksum = event.get("checksum")
+            self.record.checksum = _count(checksum) if checksum is not None else None
+            self.record.num_steps, self.record.tokens = num_steps, tokens
             self.record.end_time = self._now
             self.record.cpu_at_end = self._cpu_seconds
-            self.record.num_steps, self.record.tokens = int(event["num_steps"]), int(event["tokens"])
-            checksum = event.get("checksum")
-            self.record.checksum = int(checksum) if checksum is not None else None
             self._on_phase("end")
 
     def _metric(self, step: int, values: Mapping[str, Any]) -> None:
         record = self.record
         numbers = {
-            str(name)[:64]: float(value)
+            printable(str(name)[:64]): float(value)
             for name, value in list(values.items())[:MOST_VALUES]
             if isinstance(value, int | float) and math.isfinite(value)
         }
@@ -107,3 +109,11 @@ class EventReader:
                 record.initial_loss = loss
             record.last_losses = [*record.last_losses[-9:], loss]
         self._on_metric(step, numbers)
+
+
+def _count(value: Any) -> int:
+    """Raises ValueError for what cannot have been counted."""
+    number = int(value)
+    if not 0 <= number <= LARGEST_COUNT:
+        raise ValueError("no count is negative or that large")
+    return number

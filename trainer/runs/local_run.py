@@ -19,6 +19,7 @@ from trainer.runs.compile_cache import add_to_cache, cache_folder, copy_cache, i
 from trainer.runs.device_memory_cap import open_device_memory
 from trainer.runs.evaluation_run import EvaluationRun
 from trainer.runs.folder import RunFolder
+from trainer.runs.output import printable
 from trainer.runs.rules import check_training, check_work
 from trainer.runs.training_run import Trained, TrainingRun
 from trainer.sandbox.container import remove_containers_below
@@ -92,6 +93,8 @@ class LocalRun:
     async def _work(self) -> None:
         try:
             result = await self._train_and_score()
+            # It may quote what a candidate wrote, at any length.
+            result = replace(result, failure_message=printable(result.failure_message))
             total = self._clock() - self._started
             if result.failure is not None or not self._keeps_checkpoint:
                 await asyncio.to_thread(self._folder.tidy, keep_checkpoint=False)
@@ -223,7 +226,7 @@ def _with_facts(result: Result, checkpoint: CheckedCheckpoint) -> Result:
         weights_hash=checkpoint.weights_hash,
         num_parameters=checkpoint.num_parameters,
         depth=depth if isinstance(depth, int) and 0 <= depth < 2**31 else 0,
-        attention=str(facts.get("attention", ""))[:40],
+        attention=printable(str(facts.get("attention", "")))[:40],
         mfu_percent=100.0 * mfu if isinstance(mfu, float) else None,
         peak_memory_bytes=peak if isinstance(peak, int) and 0 <= peak < 2**60 else result.peak_memory_bytes,
     )

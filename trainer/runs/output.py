@@ -22,6 +22,11 @@ def sanitise(raw: bytes) -> str:
     return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
 
 
+def printable(text: str) -> str:
+    """The same of a text, whose lone surrogates no wire format holds."""
+    return sanitise(text.encode("utf-8", "replace"))
+
+
 class OutputCollector:
     """Takes the lines of several streams. `over_limit` is called once, when more was printed than allowed."""
 

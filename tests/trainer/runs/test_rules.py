@@ -113,17 +113,36 @@ def test_events_are_read_whatever_a_candidate_writes() -> None:
         b"", b"null", b"[]", b"{", b'{"type": "metric"}', b'{"type": "metric", "step": "x", "values": {}}',
         b'{"type": "end", "num_steps": 1, "tokens": 1}', b"[" * 5000, b'{"type": ["start"]}', b"\xff\xfe",
         b'{"type": "metric", "step": 1e999, "values": {}}',
+        b'{"type": "metric", "step": -1, "values": {"loss": 1.0}}',
+        b'{"type": "metric", "step": 9007199254740993, "values": {"loss": 1.0}}',
+        b'{"type": "start", "step_tokens": 1' + b"0" * 30 + b"}", b'{"type": "start", "step_tokens": "x"}',
     ):  # fmt: skip
         reader.take(line)
     assert reader.record == TrainingRecord()
     reader.take(b'{"type": "start", "step_tokens": 10}')
     reader.take(b'{"type": "metric", "step": 0, "values": {"loss": 5.0, "bad": null, "x": "y"}}')
     reader.take(b'{"type": "metric", "step": 1, "values": {"loss": 3.0}}')
+    for line in (
+        b'{"type": "end", "num_steps": 2, "tokens": 1' + b"0" * 30 + b"}",
+        b'{"type": "end", "num_steps": 2, "tokens": 20, "checksum": 1' + b"0" * 30 + b"}",
+        b'{"type": "end", "num_steps": -2, "tokens": 20}',
+    ):
+        reader.take(line)
+        assert reader.record.end_time is None
     reader.take(b'{"type": "end", "num_steps": 2, "tokens": 20, "checksum": 7}')
     reader.take(b'{"type": "end", "num_steps": 9, "tokens": 90}')
     record = reader.record
     assert (record.num_steps, record.tokens, record.checksum, record.last_step) == (2, 20, 7, 1)
     assert (record.initial_loss, record.final_loss) == (5.0, 4.0)
+
+
+def test_what_a_candidate_names_can_be_sent() -> None:
+    named: list[str] = []
+    reader = EventReader(lambda step, values: named.extend(values), lambda name: None)
+    reader.take(b'{"type": "metric", "step": 1, "values": {"a\\ud800\\u0007b": 1.0}}')
+    reader.take(b'{"type": "failure", "reason": "\\udc80", "message": "bad \\ud800 text\\nmore"}')
+    assert named == ["a?b"]
+    assert reader.record.failure_message == "bad ? text"
 
 
 def write_weights(path: Path, header: object, data: bytes) -> None:
