@@ -15,7 +15,7 @@ from trainer.data.dataset import Dataset
 from trainer.evaluation.job import EvaluationJob
 from trainer.executor import Job, SampleRequest
 from trainer.runs.folder import RunFolder
-from trainer.runs.supervised import SupervisedProcess
+from trainer.runs.supervised import SupervisedProcess, read_whole
 from trainer.sandbox.candidate_plan import trusted_environment
 from trainer.sandbox.plan import Limits, Plan
 
@@ -40,8 +40,8 @@ async def sample_from(job: Job, dataset: Dataset, settings: RunSettings, request
         )
         process = await SupervisedProcess.start(plan, folder / "plan.json")
         try:
-            complaints = asyncio.create_task(process.stderr.read(1 << 16))
-            output = await process.stdout.read(1 << 20)
+            complaints = asyncio.create_task(read_whole(process.stderr, 1 << 16))
+            output = await read_whole(process.stdout, 1 << 20)
             await process.wait()
         finally:
             await asyncio.shield(process.stop())

@@ -83,15 +83,12 @@ def plan_buffers(
         return rows, [], str(error)
 
 
-def find_gpu(name: str, visible: str | None = None) -> tuple[str, int, tuple[int, ...]]:
+def find_gpu(name: str) -> tuple[str, int, tuple[int, ...]]:
     """From a device's name (auto, cpu, mps, cuda, cuda:N): the candidate's name for it, the number that this
-    process knows it by, and the machine's own. visible is CUDA_VISIBLE_DEVICES, read here when None."""
+    process knows it by, and the same as the job's gpus."""
     kind, _, number = name.partition(":")
     count = device_count() if kind in ("auto", "cuda") else 0
     if not count:
         return name, 0, ()
     ordinal = int(number) if number.isdigit() else 0
-    if visible is None:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # noqa: TID251  the driver's own numbering
-    numbers = [int(part) for part in visible.split(",") if part.strip().isdigit()]
-    return "cuda", ordinal, ((numbers[ordinal] if ordinal < len(numbers) else ordinal),)
+    return "cuda", ordinal, (ordinal,)

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 class EvaluationJob:
     """Paths are absolute. audit_seed is drawn by the daemon and unknown to the candidate. tokens_checksum and
     rows_consumed say which training rows the run claims (checked when rows_consumed is not 0). gpus are the
-    candidate's, of which this process knows the first as `ordinal`. share_device: logits stay on the GPU
-    where that works. compile is on, off or auto, attention a backend or auto."""
+    candidate's, by the numbers that this process sees them under; the first is `ordinal`. share_device:
+    logits stay on the GPU where that works. compile is on, off or auto, attention a backend or auto."""
 
     train_py: str
     checkpoint: str

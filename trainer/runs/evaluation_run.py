@@ -17,11 +17,12 @@ from trainer.evaluation.job import EvaluationJob
 from trainer.executor import Job
 from trainer.experiment import Failure
 from trainer.presets import PRESETS
+from trainer.runs.device_memory_cap import visible_names
 from trainer.runs.events import TrainingRecord
 from trainer.runs.folder import RunFolder
 from trainer.runs.output import OutputCollector
 from trainer.runs.rules import LIMIT_MESSAGES
-from trainer.runs.supervised import SupervisedProcess
+from trainer.runs.supervised import SupervisedProcess, read_whole
 from trainer.sandbox.candidate_plan import trusted_environment
 from trainer.sandbox.launch import Ending
 from trainer.sandbox.plan import Limits, Plan
@@ -55,7 +56,7 @@ class EvaluationRun:
         )
         try:
             reading = asyncio.create_task(collector.read("stderr", process.stderr))
-            output = await process.stdout.read(LARGEST_REPORT)
+            output = await read_whole(process.stdout, LARGEST_REPORT)
             ending = await process.wait()
             await asyncio.wait([reading], timeout=5)
         finally:
@@ -92,7 +93,7 @@ class EvaluationRun:
             work=str(self._folder.evaluation),
             tier=settings.tier.value,
             device=job.devices[0].kind,
-            gpus=tuple(device.index for device in job.devices if device.kind == "cuda")[:1],
+            gpus=(0,) if job.devices[0].kind == "cuda" else (),  # the only one that it can see
             threads=settings.threads,
             batch_rows=preset.eval_batch_rows,
             validation_tokens=preset.validation_tokens,
@@ -110,8 +111,8 @@ class EvaluationRun:
         settings = self._settings
         folder = self._folder.evaluation
         environment = trusted_environment(folder, settings.threads)
-        visible = ",".join(str(device.index) for device in self._job.devices if device.kind == "cuda")
-        environment |= {"CUDA_VISIBLE_DEVICES": visible.partition(",")[0]}
+        first = [device.index for device in self._job.devices if device.kind == "cuda"][:1]
+        environment |= {"CUDA_VISIBLE_DEVICES": ",".join(visible_names(first))}
         return Plan(
             command=(sys.executable, "-P", "-B", "-m", "trainer.evaluate", "--job", job_path),
             environment=environment,

@@ -66,7 +66,6 @@ class SupervisedProcess:
         """Waits for the end and says how it was."""
         code = await self._process.wait()
         if self._ending is None:
-            await kill_tree(self._process.pid)
             self._ending = read_ending(_drain(self._status_fd), code)
             os.close(self._status_fd)
         return self._ending
@@ -89,6 +88,15 @@ class SupervisedProcess:
             self._process.send_signal(number)
         except ProcessLookupError:
             pass
+
+
+async def read_whole(stream: asyncio.StreamReader, most: int) -> bytes:
+    """What comes until the stream ends; of more than `most` bytes the last ones, so that its writer never has
+    to wait."""
+    kept = b""
+    while part := await stream.read(65_536):
+        kept = (kept + part)[-most:]
+    return kept
 
 
 def _drain(descriptor: int) -> bytes:
