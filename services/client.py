@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Self, TypeVar
 
 import grpc
@@ -22,7 +21,7 @@ RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
 
-class ServiceClient(AbstractAsyncContextManager["ServiceClient"]):
+class ServiceClient:
     """Owns one channel. `timeout` is the deadline in seconds of a unary call that names no other."""
 
     def __init__(self, target: str, *, security: ClientSecurity | None = None, timeout: float = 10.0) -> None:
