@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 from autoresearch.agent.v1 import agent_pb2 as pb
 
 from services.agent_client import AgentClient
-from services.errors import ServiceError
+from services.errors import FailedPreconditionError, InternalError, NotFoundError, ServiceError
 
 # Clients give up after 60 s; a run of 300 s is therefore waited for in several calls.
 LONGEST_WAIT_SECONDS = 40.0
 CALL_SECONDS = 55.0
 WAIT_ARGUMENT = "wait_seconds"
+_SESSION_GONE = frozenset({"SESSION_NOT_FOUND", "NO_SESSION_OPEN"})
 OpenAgent = Callable[[], AbstractAsyncContextManager[AgentClient]]
+log = logging.getLogger(__name__)
 
 
 class ToolBridge:
@@ -44,10 +47,19 @@ class ToolBridge:
             await self.tools()
             client = await asyncio.shield(self._client)
             text = json.dumps(self._bounded(name, arguments))
-            response = await client.call_tool(await self._session(client), name, text, timeout=CALL_SECONDS)
+            try:
+                response = await self._ask(client, name, text)
+            except (NotFoundError, FailedPreconditionError) as error:
+                if error.reason not in _SESSION_GONE:
+                    raise
+                self._session_id = ""  # an agentd that was started again knows the lab once it is told of it
+                response = await self._ask(client, name, text)
         except ServiceError as error:
             return json.dumps({"error": error.reason, "message": error.message}, ensure_ascii=False), True
         return response.result_json, response.failed
+
+    async def _ask(self, client: AgentClient, name: str, text: str) -> pb.CallToolResponse:
+        return await client.call_tool(await self._session(client), name, text, timeout=CALL_SECONDS)
 
     def _bounded(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments with a wait of at most 40 s, where the tool knows one."""
@@ -84,6 +96,10 @@ async def open_bridge(open_agent: OpenAgent, session: pb.StartSessionRequest) ->
         except ServiceError as error:
             if not client.done():
                 client.set_exception(error)
+        except Exception:
+            log.exception("the agent could not be opened")
+            if not client.done():  # every call would wait for ever
+                client.set_exception(InternalError("the agent could not be opened; the log says why"))
 
     holder = asyncio.create_task(hold())
     try:

@@ -39,8 +39,7 @@ class ScriptedTrainer(rpc.TrainerServiceServicer):
     async def WatchExperiment(
         self, request: pb.WatchExperimentRequest, context: Any
     ) -> AsyncIterator[pb.WatchExperimentResponse]:
-        for _ in ():
-            yield
+        yield pb.WatchExperimentResponse(sequence=1, state=self._experiment(request.experiment_id))
 
     async def GetExperiment(self, request: pb.GetExperimentRequest, context: Any) -> pb.GetExperimentResponse:
         return pb.GetExperimentResponse(experiment=self._experiment(request.experiment_id))
@@ -75,7 +74,7 @@ async def scripted_trainer(servicer: ScriptedTrainer) -> AsyncIterator[TrainerCl
 
 
 async def test_a_stream_that_ends_early_is_no_result() -> None:
-    trainer = ScriptedTrainer()
+    trainer = ScriptedTrainer()  # type: ignore[abstract]
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(0)
@@ -97,7 +96,7 @@ async def test_two_keeps_in_a_row_do_not_mix_their_files(tmp_path: Path) -> None
     for number, source in enumerate((first, second)):
         run = RunRecord(f"e{number}", "lab-1", number, RunKind.CANDIDATE, 0, 0, 42, 0, source, 3.0)
         ledger.runs.put(replace(run, ended=True, val_bpb=1.5))
-    trainer = ScriptedTrainer()
+    trainer = ScriptedTrainer()  # type: ignore[abstract]
     async with scripted_trainer(trainer) as client:
         champion = Champion(ledger, "lab-1", tmp_path, client)
         earlier = asyncio.create_task(champion.refresh())

@@ -7,7 +7,10 @@ import json
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from autoresearch.agent.v1 import agent_pb2 as pb
@@ -15,7 +18,7 @@ from mcp import Client, StdioServerParameters
 
 from agent.mcp_bridge import open_bridge
 from services.agent_client import AgentClient
-from services.errors import FailedPreconditionError
+from services.errors import FailedPreconditionError, NotFoundError
 from tests.agent.cli.command import run_command, start_command
 from tests.agent.cli.scripted_agentd import ScriptedAgent, serve_agent
 
@@ -113,6 +116,36 @@ async def test_a_refused_session_is_told_in_the_answer() -> None:
             text, failed = await bridge.call("recall", {})
     assert failed
     assert json.loads(text) == {"error": "SESSION_RUNNING", "message": "the loop holds this session"}
+
+
+async def test_a_session_that_agentd_has_forgotten_is_opened_again() -> None:
+    class Forgetful(ScriptedAgent):
+        async def CallTool(self, request: pb.CallToolRequest, context: Any) -> pb.CallToolResponse:
+            if len(self.requests) < 2:
+                raise NotFoundError("session 's' is not known here", reason="SESSION_NOT_FOUND")
+            return await super().CallTool(request, context)
+
+    agent = Forgetful()
+    async with serve_agent(agent) as address:
+        bridge_context = open_bridge(
+            lambda: AgentClient(address), pb.StartSessionRequest(lab="/l", manual=True)
+        )
+        async with bridge_context as bridge:
+            text, failed = await bridge.call("recall", {"query": "x"})
+    assert (json.loads(text), failed) == ({"seen": {"query": "x"}}, False)
+    assert len(agent.requests) == 2
+
+
+async def test_what_keeps_the_agent_from_opening_is_told_and_never_waited_for(tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[AgentClient]:
+        (tmp_path / "absent" / "lab").mkdir()  # raises
+        yield AgentClient("127.0.0.1:1")
+
+    async with open_bridge(broken, pb.StartSessionRequest(lab="/l", manual=True)) as bridge:
+        text, failed = await asyncio.wait_for(bridge.call("recall", {}), 30)
+    assert failed
+    assert "could not be opened" in json.loads(text)["message"]
 
 
 @pytest.mark.long
