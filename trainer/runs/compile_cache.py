@@ -11,9 +11,11 @@ import hashlib
 import os
 import platform
 import shutil
+import tempfile
 from pathlib import Path
 
 MOST_BYTES = 4 << 30
+PASSING = ".passing-"  # how the name of a file begins that is being added
 
 
 def cache_folder(shared: Path, torch_version: str, device_class: str) -> Path:
@@ -35,21 +37,27 @@ def copy_cache(shared: Path, own: Path) -> None:
 
 def add_to_cache(shared: Path, own: Path, most_bytes: int = MOST_BYTES) -> int:
     """Adds what a trusted run has compiled; what is there already stays as it is. Returns the files added.
-    Links are not followed, and above the size nothing is added. Raises OSError."""
+    Links are not followed, and above the size nothing is added. Several runs may add and copy at once, in
+    one process or in several. Raises OSError."""
     size = sum(path.stat().st_size for path in _files(shared))
     added = 0
     for path in _files(own):
         target = shared / path.relative_to(own)
+        if target.exists():
+            continue
         size += path.stat().st_size
         if size > most_bytes:
             break
-        if target.exists():
-            continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        passing = target.with_name(f"{target.name}.new")
-        shutil.copyfile(path, passing)
-        os.chmod(passing, path.stat().st_mode & 0o700)
-        os.replace(passing, target)  # a reader never sees half a file
+        descriptor, passing = tempfile.mkstemp(prefix=PASSING, dir=target.parent)
+        os.close(descriptor)
+        try:
+            shutil.copyfile(path, passing)
+            os.chmod(passing, path.stat().st_mode & 0o700)
+            os.replace(passing, target)  # a reader never sees half a file
+        except OSError:
+            os.unlink(passing)
+            raise
         added += 1
     return added
 
@@ -84,6 +92,6 @@ def _is_literal(node: ast.expr) -> bool:
 def _files(folder: Path) -> list[Path]:
     found = []
     for root, _, names in os.walk(folder, followlinks=False):
-        paths = [Path(root) / name for name in names]
+        paths = [Path(root) / name for name in names if not name.startswith(PASSING)]
         found += [path for path in paths if path.is_file() and not path.is_symlink()]
     return sorted(found)

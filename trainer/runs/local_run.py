@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from trainer.runs.rules import check_training, check_work
 from trainer.runs.training_run import Trained, TrainingRun
 from trainer.sandbox.container import remove_containers_below
 from trainer.templates import TRAIN_PY
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,10 @@ class LocalRun:
             message = "the steps that it reports take more computing than the run did"
             return _refused(result, failed_work, evaluation, message)
         if self._settings.compile_cache and is_template(self._job.source, TRAIN_PY.read_text("utf-8")):
-            await asyncio.to_thread(add_to_cache, self._shared_cache, self._folder.compile_cache)
+            try:
+                await asyncio.to_thread(add_to_cache, self._shared_cache, self._folder.compile_cache)
+            except OSError as error:  # the score stands all the same
+                log.warning("the compile cache could not be added to", extra={"why": str(error)})
         return replace(result, val_bpb=report.val_bpb, val_bpb_legacy=report.val_bpb_legacy)
 
     @property

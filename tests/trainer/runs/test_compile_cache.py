@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,34 @@ def test_a_full_cache_takes_no_more(tmp_path: Path) -> None:
     for name in "abc":
         (own / name).write_bytes(bytes(10))
     assert add_to_cache(shared, own, most_bytes=25) == 2
+
+
+def test_what_is_there_already_counts_once(tmp_path: Path) -> None:
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    own.mkdir()
+    for name in "ab":
+        (own / name).write_bytes(bytes(10))
+    assert add_to_cache(shared, own, most_bytes=30) == 2
+    (own / "c").write_bytes(bytes(10))
+    assert add_to_cache(shared, own, most_bytes=30) == 1
+
+
+def test_runs_add_and_copy_at_once(tmp_path: Path) -> None:
+    """None meets the half of another's file, or misses one that was there when it looked."""
+    shared, content = tmp_path / "shared", b"kernel" * 50_000
+    owns = [tmp_path / f"own-{number}" for number in range(4)]
+    for own in owns:
+        own.mkdir()
+        for name in range(20):
+            (own / str(name)).write_bytes(content)
+    with ThreadPoolExecutor(8) as pool:
+        adding = [pool.submit(add_to_cache, shared, own) for own in owns]
+        copying = [pool.submit(copy_cache, shared, tmp_path / f"copy-{number}") for number in range(4)]
+        for job in (*adding, *copying):
+            job.result()
+    assert sorted(path.name for path in shared.iterdir()) == sorted(map(str, range(20)))
+    for path in (*shared.iterdir(), *tmp_path.glob("copy-*/*")):
+        assert path.read_bytes() == content
 
 
 def test_another_torch_or_device_has_another_cache(tmp_path: Path) -> None:
