@@ -2,7 +2,8 @@
 
 EPERM for tracing, other processes' memory, mounts, namespaces, keys, modules and clocks; ENOSYS for
 io_uring and clone3, so that callers fall back to what can be checked; only Unix sockets, and in the
-Landlock tier no connection of those either: a filter cannot see which path they lead to.
+Landlock tier no connection of those either, nor kinds that send without one: a filter cannot see which path
+they lead to.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ CLONE_NEW_ANY = 0x7E020000  # every CLONE_NEW… flag but the time namespace's, 
 AF_UNIX = 1
 LOOPBACK_FAMILIES = (AF_UNIX, 2, 10, 16)  # IPv4, IPv6, and netlink by which interfaces are listed; not vsock,
 # which knows no namespaces
+CONNECTED_KINDS = (1, 5)  # SOCK_STREAM and SOCK_SEQPACKET; SOCK_RAW is a datagram socket to the kernel
+SOCKET_KIND = 0xF  # what is above these bits are flags
 
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
 _X32_BIT = 0x40000000
 SECCOMP_SET_MODE_FILTER = 1
 
@@ -62,17 +65,18 @@ def build_filter(
     if name == "x86_64":
         program += [(_JUMP_GREATER_EQUAL, 0, 1, _X32_BIT), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     refused = dict(REFUSED)
+    kinds: tuple[int, ...] = ()
     if not allow_connect and not allow_network:
         refused["connect"] = CONNECT
+        kinds = CONNECTED_KINDS
     for table, code in ((refused, errno.EPERM), (ABSENT, errno.ENOSYS)):
         for numbers in table.values():
             if numbers[column] >= 0:
                 program += [(_JUMP_EQUAL, 0, 1, numbers[column]), (_RETURN, 0, 0, _ERRNO | code)]
     families = LOOPBACK_FAMILIES if allow_network else (AF_UNIX,)
+    judged = _judge_socket(families, kinds)
     for numbers in (SOCKET, SOCKETPAIR):
-        program += [(_JUMP_EQUAL, 0, len(families) + 3, numbers[column]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
-        program += [(_JUMP_EQUAL, len(families) - index, 0, family) for index, family in enumerate(families)]
-        program += [(_RETURN, 0, 0, _ERRNO | errno.EACCES), (_RETURN, 0, 0, _ALLOW)]
+        program += [(_JUMP_EQUAL, 0, len(judged), numbers[column]), *judged]
     program += [
         (_JUMP_EQUAL, 0, 3, CLONE[column]),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
@@ -81,6 +85,19 @@ def build_filter(
         (_RETURN, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
+
+
+def _judge_socket(families: tuple[int, ...], kinds: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
+    """Allows a socket of these families and kinds, every kind where none is named; refuses any other."""
+    program = [(_LOAD, 0, 0, _FIRST_ARGUMENT), *_pass_over_refusal(families)]
+    if kinds:
+        program += [(_LOAD, 0, 0, _SECOND_ARGUMENT), (_AND, 0, 0, SOCKET_KIND), *_pass_over_refusal(kinds)]
+    return [*program, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _pass_over_refusal(values: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
+    tests = [(_JUMP_EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)]
+    return [*tests, (_RETURN, 0, 0, _ERRNO | errno.EACCES)]
 
 
 def install_filter(program: bytes) -> None:
