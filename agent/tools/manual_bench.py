@@ -63,15 +63,18 @@ class ManualBench:
     async def run(self, description: str, wait_seconds: float) -> Mapping[str, object]:
         if not self._session.running:
             pending = await self._settle_pending()
-            draft = self.draft() if pending is None else ""
+            draft = self.draft()
             if pending is None:
                 self._check(draft)
+            else:
+                self._refuse_other(pending, draft)
             self._session.spawn(self._work(pending, draft, description))
+        number = self._number_under_way()
         finished = await self._session.wait(wait_seconds)
         if not finished:
             return self._running()
-        judged = self._last()
-        if judged is None or judged.state is ProposalState.PROPOSED:
+        judged = self._session.ledger.proposals.find(self._session.session_id, number)
+        if judged is None or judged.state not in (ProposalState.JUDGED, ProposalState.RECORDED):
             raise FailedPreconditionError("the experiment was stopped before it was judged")
         return describe_outcome(judged) | last_lines(self._session.ledger, judged)
 
@@ -87,14 +90,19 @@ class ManualBench:
                 f"the judge says {verdict_name(judged)}: {judged.reason}. Only KEEP and EQUIVALENT become "
                 "commits"
             )
-        if judged is not None and judged.is_commit and not keep:
+        edited_since = False
+        if pending is not None and judged is None:
+            edited_since = self.draft() != self._session.ledger.text(pending.source_hash)
+            judged = self._give_up(pending)
+        elif judged is not None and judged.is_commit and not keep:
             reason = f"given up by hand{': ' + note if note else ''}; the judge said {verdict_name(judged)}"
             judged = self._session.ledger.put_proposal(
                 replace(judged, verdict=Verdict.DISCARD, reason=reason)
             )
         recorded = await self._session.recorder.record(judged) if judged is not None else None
-        self.replace_draft(self.incumbent())
-        done: dict[str, object] = {"kept": keep, "draft": "the incumbent"}
+        if not edited_since:
+            self.replace_draft(self.incumbent())
+        done: dict[str, object] = {"kept": keep, "draft": "as it was" if edited_since else "the incumbent"}
         if recorded is not None:
             done |= {"number": recorded.number, "commit": recorded.commit[:7]}
         return done
@@ -136,6 +144,26 @@ class ManualBench:
                     f"the draft repeats proposal {repeat.number}: {repeat.how}", reason="REPEAT"
                 )
 
+    def _refuse_other(self, pending: ProposalRecord, draft: str) -> None:
+        """An experiment that goes on is not the draft's when that was edited meanwhile."""
+        if draft not in (self._session.ledger.text(pending.source_hash), self.incumbent()):
+            raise FailedPreconditionError(
+                f"experiment {pending.number} ({pending.description}) was stopped before it was judged, and "
+                "the draft was edited since: discard gives that experiment up and leaves the draft as it is"
+            )
+
+    def _give_up(self, pending: ProposalRecord) -> ProposalRecord:
+        ledger = self._session.ledger
+        return ledger.put_proposal(
+            replace(
+                pending,
+                state=ProposalState.JUDGED,
+                verdict=Verdict.REFUSED,
+                reason="given up by hand before it was judged",
+                judged_at=ledger.now(),
+            )
+        )
+
     async def _work(self, pending: ProposalRecord | None, draft: str, description: str) -> None:
         session = self._session
         await session.prepare()
@@ -155,9 +183,11 @@ class ManualBench:
             changes = {}
         return Draft(source, description, changes, edits)
 
-    def _last(self) -> ProposalRecord | None:
-        made = self.proposals()
-        return made[-1] if made and made[-1].number > 0 else None
+    def _number_under_way(self) -> int:
+        """Of the experiment that runs; its proposal may not be written down yet."""
+        proposals, session_id = self._session.ledger.proposals, self._session.session_id
+        pending = proposals.unfinished(session_id)
+        return pending.number if pending is not None else proposals.next_number(session_id)
 
     def _running(self) -> Mapping[str, object]:
         progress = self._session.progress
