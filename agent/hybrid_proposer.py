@@ -34,6 +34,9 @@ class HybridProposer:
         """Whether slot `number` is the model's."""
         return random.Random(f"{self._key}/{number}").random() < self._share
 
+    async def check(self) -> None:
+        await self._model.check()
+
     async def propose(self, context: ResearchContext) -> Draft | None:
         if self.asks_model(context.next_number):
             try:

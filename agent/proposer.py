@@ -65,10 +65,13 @@ class Proposer(Protocol):
     service behind it cannot be reached after its own bounded retries, and InvalidArgumentError for a draft
     that could not be made into a valid file (this costs one slot). `learn` is called once for each trial,
     in order; on resume it is called for the whole history before the first `propose`, so that a proposer
-    keeps no state of its own that matters.
+    keeps no state of its own that matters. `check` is called once before anything is trained and raises
+    UnavailableError where the service behind the proposer would refuse every call.
     """
 
     name: str
+
+    async def check(self) -> None: ...
 
     async def propose(self, context: ResearchContext) -> Draft | None: ...
 

@@ -145,7 +145,13 @@ def _tool_loop(provider: Provider, choice: ProposerChoice, parts: ProposerParts)
     price = parts.prices.find(provider.model)
     check_price(price, provider.model, choice.max_cost_usd, parts.prices.date)
     metered = MeteredProvider(
-        provider, parts.ledger, parts.session_id, price, check_money=parts.check_money, sleep=parts.sleep
+        provider,
+        parts.ledger,
+        parts.session_id,
+        price,
+        check_money=parts.check_money,
+        sleep=parts.sleep,
+        own_server=bool(choice.base_url),
     )
     bench = LlmBench(parts.ledger, parts.session_id, parts.drafting, parts.memory)
 

@@ -136,10 +136,15 @@ class Provider(Protocol):
     UnauthenticatedError (NO_KEY, BAD_KEY), NotFoundError (UNKNOWN_MODEL),
     InvalidArgumentError (CONTEXT_OVERFLOW when the conversation is too long; BAD_REQUEST otherwise).
     A refusal, a cut-off turn and malformed calls are no errors: they are Turns.
+
+    `check` asks, at no cost, whether the API accepts the key and knows the model. It raises as `complete`
+    does; a key that is refused by 403 may only lack the right to ask.
     """
 
     name: str
     model: str
+
+    async def check(self) -> None: ...
 
     async def complete(self, conversation: Conversation, tools: Sequence[ToolSpec]) -> Turn: ...
 

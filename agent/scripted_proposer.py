@@ -38,6 +38,9 @@ class ScriptedProposer:
     def __init__(self, drafts: list[dict[str, Any]]) -> None:
         self._drafts = drafts
 
+    async def check(self) -> None:
+        """There is nothing to ask."""
+
     async def propose(self, context: ResearchContext) -> Draft | None:
         if context.next_number > len(self._drafts):
             return None

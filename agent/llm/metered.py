@@ -35,7 +35,7 @@ class MeteredProvider:
     """Calls a provider for one session.
 
     `check_money` is asked before every call and raises to stop. `price` None means unknown: cost counts as 0
-    and a dollar cap must have been refused before.
+    and a dollar cap must have been refused before. `own_server` is one that need not know all of the API.
     """
 
     def __init__(
@@ -47,13 +47,33 @@ class MeteredProvider:
         *,
         check_money: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        own_server: bool = False,
     ) -> None:
         self.provider = provider
+        self._own_server = own_server
         self._ledger = ledger
         self._session_id = session_id
         self._price = price
         self._check_money = check_money
         self._sleep = sleep
+
+    async def check(self) -> None:
+        """Raises ProviderFailed where the API refuses the key or does not know the model.
+
+        Before hours of baseline, not after. What cannot be asked now is told and no error.
+        """
+        try:
+            await self.provider.check()
+        except UnauthenticatedError as error:
+            if error.metadata.get("status") != "403":
+                raise ProviderFailed(error.message, reason=error.reason) from error
+        except NotFoundError as error:
+            if not self._own_server:
+                raise ProviderFailed(error.message, reason=error.reason) from error
+        except (UnavailableError, ResourceExhaustedError, DeadlineExceededError) as error:
+            self._ledger.say(self._session_id, f"{error.message}: the session begins all the same")
+        except ServiceError as error:
+            log.info("the provider does not say which models it has", extra={"why": error.message})
 
     async def complete(self, number: int, conversation: Conversation, tools: Sequence[ToolSpec]) -> Turn:
         """One turn for the work on proposal `number`.

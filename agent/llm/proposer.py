@@ -59,6 +59,9 @@ class LlmProposer:
         self._asked = ""
         self.resets = 0
 
+    async def check(self) -> None:
+        await self._model.check()
+
     async def propose(self, context: ResearchContext) -> Draft | None:
         """One slot: turns until the model runs an experiment. Raises InvalidArgumentError for a slot that
         came to nothing; then the conversation begins anew, so that no bad habit stays in it."""

@@ -31,6 +31,9 @@ class ScriptedProvider:
         self.asked: list[Conversation] = []
         self._turns = turns
 
+    async def check(self) -> None:
+        """Every key will do."""
+
     async def complete(self, conversation: Conversation, tools: Sequence[ToolSpec]) -> Turn:
         position = min(len(self.asked), len(self._turns) - 1)
         self.asked.append(conversation)

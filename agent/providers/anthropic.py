@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anthropic
 
 from agent.provider import Conversation, Message, Provider, Role, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.faults import answering, cut_off, fault, not_understood, timed_out, unreachable
+from agent.providers.faults import (
+    CHECK_SECONDS,
+    answering,
+    cut_off,
+    fault,
+    not_understood,
+    timed_out,
+    unreachable,
+)
 from agent.providers.tool_calls import keep_opaque, read_call, read_opaque
 
 NAME = "anthropic"
@@ -40,6 +49,10 @@ class AnthropicProvider:
             api_key=key, base_url=base_url or None, timeout=idle_seconds, max_retries=0
         )
 
+    async def check(self) -> None:
+        async with self._answering(CHECK_SECONDS):
+            await self._client.models.retrieve(self.model)
+
     async def complete(self, conversation: Conversation, tools: Sequence[ToolSpec]) -> Turn:
         request: dict[str, Any] = {
             "model": self.model,
@@ -54,11 +67,19 @@ class AnthropicProvider:
                 {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
                 for tool in tools
             ]
-        async with answering(NAME, self._request_seconds, self._idle_seconds, self._key):
+        async with self._answering(self._request_seconds):
+            stream = await self._client.messages.create(**request, stream=True)
+            async with stream:
+                return await read_stream(stream, self.model)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    @asynccontextmanager
+    async def _answering(self, seconds: float) -> AsyncIterator[None]:
+        async with answering(NAME, seconds, self._idle_seconds, self._key):
             try:
-                stream = await self._client.messages.create(**request, stream=True)
-                async with stream:
-                    return await read_stream(stream, self.model)
+                yield
             except anthropic.APITimeoutError as error:
                 raise timed_out(NAME, self._idle_seconds) from error
             except anthropic.APIConnectionError as error:
@@ -75,9 +96,6 @@ class AnthropicProvider:
                 ) from error
             except anthropic.AnthropicError as error:
                 raise not_understood(NAME, error) from error
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 @dataclass

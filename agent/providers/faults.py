@@ -34,6 +34,7 @@ _BAD_KEY = re.compile(
 _DELAY = re.compile(r"(\d+(?:\.\d+)?)\s*s$")
 _TRANSPORTS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "anyio", "aiohttp"})
 MESSAGE_LIMIT = 300
+CHECK_SECONDS = 20.0
 
 
 def fault(
@@ -56,7 +57,9 @@ def fault(
     told = f"{code} {message}"
     hint = retry_hint(headers or {}, retry_delay, time.time() if now is None else now)
     if status in (401, 403) or _BAD_KEY.search(told):
-        return UnauthenticatedError(f"{text} (HTTP {status}): check the key", reason="BAD_KEY")
+        return UnauthenticatedError(
+            f"{text} (HTTP {status}): check the key", reason="BAD_KEY", metadata={"status": str(status)}
+        )
     if status == 402 or (status in (0, 400, 429) and _QUOTA.search(told)):
         return ResourceExhaustedError(text, reason="QUOTA_EXHAUSTED", retry_after=hint)
     if status == 429 or code in ("rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED"):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from google import genai
 from google.genai import errors, types
 
 from agent.provider import Conversation, Message, Provider, Role, ToolCall, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.faults import answering, cut_off, fault, timed_out
+from agent.providers.faults import CHECK_SECONDS, answering, cut_off, fault, timed_out
 from agent.providers.tool_calls import keep_opaque, read_opaque
 
 NAME = "gemini"
@@ -38,6 +39,10 @@ class GeminiProvider:
         )
         self._client = genai.Client(vertexai=False, api_key=key, http_options=options)
 
+    async def check(self) -> None:
+        async with self._answering(CHECK_SECONDS):
+            await self._client.aio.models.get(model=self.model)
+
     async def complete(self, conversation: Conversation, tools: Sequence[ToolSpec]) -> Turn:
         config = types.GenerateContentConfig(
             system_instruction=conversation.system or None,
@@ -46,19 +51,24 @@ class GeminiProvider:
             tools=[write_tools(tools)] if tools else None,
         )
         contents: Any = [write_message(message) for message in conversation.messages]
-        async with answering(NAME, self._request_seconds, self._idle_seconds, self._key):
+        async with self._answering(self._request_seconds):
+            stream = await self._client.aio.models.generate_content_stream(
+                model=self.model, contents=contents, config=config
+            )
+            return await read_stream(stream, self.model)
+
+    async def close(self) -> None:
+        await self._client.aio.aclose()
+
+    @asynccontextmanager
+    async def _answering(self, seconds: float) -> AsyncIterator[None]:
+        async with answering(NAME, seconds, self._idle_seconds, self._key):
             try:
-                stream = await self._client.aio.models.generate_content_stream(
-                    model=self.model, contents=contents, config=config
-                )
-                return await read_stream(stream, self.model)
+                yield
             except errors.APIError as error:
                 raise self._fault(error) from error
             except TimeoutError as error:
                 raise timed_out(NAME, self._idle_seconds) from error
-
-    async def close(self) -> None:
-        await self._client.aio.aclose()
 
     def _fault(self, error: errors.APIError) -> Exception:
         headers = getattr(error.response, "headers", None) or {}

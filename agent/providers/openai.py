@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import openai
 
 from agent.provider import Conversation, Message, Provider, Role, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.faults import answering, cut_off, fault, not_understood, timed_out, unreachable
+from agent.providers.faults import (
+    CHECK_SECONDS,
+    answering,
+    cut_off,
+    fault,
+    not_understood,
+    timed_out,
+    unreachable,
+)
 from agent.providers.tool_calls import read_call
 
 NAME = "openai"
@@ -41,6 +50,10 @@ class OpenAIProvider:
             api_key=key or NO_KEY, base_url=base_url or None, timeout=idle_seconds, max_retries=0
         )
 
+    async def check(self) -> None:
+        async with self._answering(CHECK_SECONDS):
+            await self._client.models.retrieve(self.model)
+
     async def complete(self, conversation: Conversation, tools: Sequence[ToolSpec]) -> Turn:
         request: dict[str, Any] = {
             "model": self.model,
@@ -65,11 +78,19 @@ class OpenAIProvider:
                 }
                 for tool in tools
             ]
-        async with answering(NAME, self._request_seconds, self._idle_seconds, self._key):
+        async with self._answering(self._request_seconds):
+            stream = await self._client.chat.completions.create(**request, stream=True)
+            async with stream:
+                return await read_stream(stream, self.model)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    @asynccontextmanager
+    async def _answering(self, seconds: float) -> AsyncIterator[None]:
+        async with answering(NAME, seconds, self._idle_seconds, self._key):
             try:
-                stream = await self._client.chat.completions.create(**request, stream=True)
-                async with stream:
-                    return await read_stream(stream, self.model)
+                yield
             except openai.APITimeoutError as error:
                 raise timed_out(NAME, self._idle_seconds) from error
             except openai.APIConnectionError as error:
@@ -88,9 +109,6 @@ class OpenAIProvider:
                 raise fault(NAME, 0, message_of(error), code=code, secret=self._key) from error
             except openai.OpenAIError as error:
                 raise not_understood(NAME, error) from error
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 def message_of(error: openai.APIError) -> str:

@@ -62,6 +62,9 @@ class SearchProposer:
         self._seed = seed
         self._trials: list[Trial] = []
 
+    async def check(self) -> None:
+        """There is nothing to ask."""
+
     async def propose(self, context: ResearchContext) -> Draft | None:
         """The next change, or None when the block has nothing to search or all near it was tried."""
         block = read_block(context.source)

@@ -19,6 +19,9 @@ class RandomProposer:
         self._seed = seed
         self._most = most
 
+    async def check(self) -> None:
+        """There is nothing to ask."""
+
     async def propose(self, context: ResearchContext) -> Draft | None:
         block = read_block(context.source)
         drawing = random.Random(f"{self._seed}/{context.next_number}/random")

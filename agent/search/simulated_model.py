@@ -32,6 +32,9 @@ class SimulatedModel:
         self._surrogate = surrogate
         self._skill = skill
 
+    async def check(self) -> None:
+        """There is nothing to ask."""
+
     async def propose(self, context: ResearchContext) -> Draft | None:
         drawing = random.Random(f"{self._seed}/{context.next_number}/model")
         if drawing.random() < FAULTY:

@@ -175,6 +175,7 @@ class Session:
     async def prepare(self) -> None:
         """Everything before the first proposal; on a resumed session it finds all of it done."""
         self.research.count_time()
+        await self.proposer.check()
         seed = await self.seeds.get(0)
         self.ledger.update_session(self.session_id, entropy_source=seed.source)
         await prepare_data(

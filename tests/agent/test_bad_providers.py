@@ -73,6 +73,25 @@ async def test_a_provider_that_cannot_serve_stops_by_name_and_the_next_start_goe
     assert again.record.stop_reason is StopReason.EXPERIMENT_LIMIT, again.record.stop_detail
 
 
+async def test_a_key_that_is_refused_stops_before_anything_is_trained(shared_trainer: str, lab: Path) -> None:
+    wire = playing("openai")
+    wire.models = Scene(status=401, error_code="invalid_api_key", error_message="key expired")
+    async with serve(wire):
+        session = await ask_model(shared_trainer, lab, wire.url, [])
+    assert session.record.stop_reason is StopReason.PROVIDER_FAILED
+    assert "check the key" in session.record.stop_detail
+    assert session.ledger.proposals.all(session.session_id) == []
+
+
+async def test_a_key_that_may_not_ask_for_models_may_work(shared_trainer: str, lab: Path) -> None:
+    wire = playing("openai")
+    wire.models = Scene(status=403, error_message="missing scopes: api.model.read")
+    wire.scenes = [experiment({"MATRIX_LR": 0.0003}, "slower")]
+    async with serve(wire):
+        session = await ask_model(shared_trainer, lab, wire.url, [])
+    assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT, session.record.stop_detail
+
+
 async def test_a_base_url_where_nobody_listens_stops_by_name_after_bounded_waits(
     shared_trainer: str, lab: Path
 ) -> None:

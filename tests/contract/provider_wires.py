@@ -52,8 +52,19 @@ class Wire:
     base_path: str = ""
     garbage: str = "data: {not json\n\n"
     scene: Scene = field(default_factory=Scene)
+    models: Scene | None = (
+        None  # how a question for a model is answered; None: as by a server without the route
+    )
     requests: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
+
+    async def answer_model(self, request: web.Request) -> web.StreamResponse:
+        if self.models is None or "models" not in request.path:
+            raise web.HTTPNotFound
+        if self.models.status != 200:
+            return web.json_response(self.error_body(self.models), status=self.models.status)
+        name = request.path.rpartition("/")[2]
+        return web.json_response({"id": name, "name": f"models/{name}"})
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(await request.json())
@@ -88,6 +99,7 @@ class Wire:
 async def serve(wire: Wire) -> AsyncIterator[Wire]:
     application = web.Application()
     application.router.add_post(wire.path, wire.answer)
+    application.router.add_get("/{path:.*}", wire.answer_model)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

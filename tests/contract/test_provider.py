@@ -51,6 +51,22 @@ async def test_an_answer_comes_with_its_usage(wire: Wire, provider: Provider) ->
     assert "500" in sent
 
 
+async def test_a_check_asks_for_the_model_and_nothing_else(wire: Wire, provider: Provider) -> None:
+    wire.models = Scene()
+    await provider.check()
+    wire.models = Scene(status=401, error_message="key expired")
+    with pytest.raises(errors.UnauthenticatedError) as refused:
+        await provider.check()
+    assert (refused.value.reason, refused.value.metadata["status"]) == ("BAD_KEY", "401")
+    wire.models = Scene(status=404, error_message="no such model")
+    with pytest.raises(errors.NotFoundError):
+        await provider.check()
+    wire.models = Scene(status=503, error_message="overloaded")
+    with pytest.raises(errors.UnavailableError):
+        await provider.check()
+    assert not wire.requests
+
+
 async def test_cached_tokens_are_counted_apart(wire: Wire, provider: Provider) -> None:
     written = 0 if wire.name == "gemini" else 7
     wire.scene = Scene(text="ok", input_tokens=10, cached_tokens=90, written_tokens=written, output_tokens=5)
