@@ -17,6 +17,7 @@ from trainer.runs.device_memory_cap import open_device_memory
 from trainer.runs.folder import RunFolder
 from trainer.runs.local_run import LocalRun, RunSettings
 from trainer.runs.recorded import RecordedProcess
+from trainer.sandbox.candidate_plan import refuse_shown
 from trainer.sandbox.container import remove_containers_below
 from trainer.sandbox.launch import has_supervisor
 from trainer.sandbox.plan import parse_plan
@@ -57,7 +58,7 @@ class LocalExecutor:
     async def open(cls, settings: TrainerSettings, compile_cache: Path | None = None) -> LocalExecutor:
         """Probes devices and sandbox; without a compile_cache each run compiles anew.
 
-        Raises ConfigurationError when the tier asked for does not work."""
+        Raises ConfigurationError when the tier asked for does not work, or would show data and state."""
         devices, warnings = await probe_devices(settings.slots)
         if settings.device_memory_limit_gib and open_device_memory() is None:
             warnings = (
@@ -66,6 +67,9 @@ class LocalExecutor:
             )
         container = (settings.container_image, settings.container_engine)
         choice = await asyncio.to_thread(choose_tier, settings.sandbox, container)
+        if choice.tier is not Tier.NONE:
+            refuse_shown("--data", settings.data)
+            refuse_shown("--state", settings.state)
         capabilities = Capabilities(
             devices, choice.usable, choice.tier, torch_version(), (*warnings, *choice.warnings)
         )

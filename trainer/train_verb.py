@@ -17,11 +17,12 @@ from services.addresses import parse_address
 from services.errors import ConfigurationError, ServiceError, UnavailableError
 from trainer.datasets import ready_data
 from trainer.executor import EndEvent, Job, LogEvent
-from trainer.experiment import Budget, ExperimentRequest, Origin, Result, SeedGrant
+from trainer.experiment import Budget, ExperimentRequest, Origin, Result, SeedGrant, Tier
 from trainer.flags import FlagParser
 from trainer.harness.summary import format_summary
 from trainer.local_executor import LocalExecutor
 from trainer.presets import PRESETS, Preset, choose_preset
+from trainer.sandbox.candidate_plan import refuse_shown
 from trainer.settings import TrainerSettings
 from trainer.templates import research_file
 
@@ -47,6 +48,7 @@ async def _train(options: argparse.Namespace) -> int:
     _end_on_sigterm()
     settings = TrainerSettings(
         data=options.data,
+        state=Path(tempfile.gettempdir()),
         sandbox=options.sandbox,
         threads=options.threads,
         container_image=options.container_image,
@@ -56,6 +58,8 @@ async def _train(options: argparse.Namespace) -> int:
     )  # type: ignore[call-arg]
     executor = await LocalExecutor.open(settings)
     capabilities = await executor.capabilities()
+    if options.out is not None and capabilities.tier is not Tier.NONE:
+        refuse_shown("--out", options.out)
     for warning in capabilities.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     device = capabilities.devices[0]

@@ -14,6 +14,7 @@ from services.errors import ConfigurationError, UnavailableError
 from trainer.bench.daemon import main as bench
 from trainer.data.__main__ import main as prepare
 from trainer.evaluate import main as evaluate
+from trainer.sandbox.candidate_plan import refuse_shown
 from trainer.train_verb import _seed
 from trainer.train_verb import main as train
 
@@ -63,6 +64,22 @@ def test_a_data_folder_that_cannot_be_made_is_named(
         "error: cannot use /proc/x: No such file or directory; choose another --data"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    "place", [Path(sys.prefix), Path(sys.prefix) / "lab" / "data", Path("/usr/share/data")]
+)
+def test_a_folder_that_candidates_may_read_is_refused(place: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^--data: .* lies in /.*, which every candidate may read"):
+        refuse_shown("--data", place)
+
+
+def test_another_folder_is_not_refused(tmp_path: Path) -> None:
+    (tmp_path / "inward").symlink_to(sys.prefix)
+    refuse_shown("--data", tmp_path)
+    refuse_shown("--data", Path(f"{sys.prefix}-data"))
+    with pytest.raises(ConfigurationError, match="--state"):
+        refuse_shown("--state", tmp_path / "inward" / "state")
 
 
 async def test_an_entropyd_that_is_not_there_is_named_with_its_flag() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trainer
+from services.errors import ConfigurationError
 from trainer.runs.device_memory_cap import visible_names
 from trainer.sandbox.plan import Limits, Plan, Recording
 from trainer.sandbox.ranks import in_ranks
@@ -152,6 +153,17 @@ def interpreter_paths() -> list[str]:
 def harness_paths() -> list[str]:
     """The part of this package that a candidate imports, and no more of a source checkout."""
     return [str(PACKAGE / "__init__.py"), str(PACKAGE / "harness")]
+
+
+def refuse_shown(flag: str, folder: Path) -> None:
+    """Raises ConfigurationError for a folder that lies where every candidate may read: validation rows, or
+    what the evaluator is about to ask, would be shown to it."""
+    place = os.path.realpath(folder)
+    for shown in sorted({os.path.realpath(one) for one in (*SYSTEM, *interpreter_paths(), *harness_paths())}):
+        if place == shown or place.startswith(shown + "/"):
+            raise ConfigurationError(
+                f"{flag}: {place} lies in {shown}, which every candidate may read; choose another folder"
+            )
 
 
 def make_import_folder(scratch: Path) -> Path:
