@@ -11,7 +11,6 @@ import grpc
 from autoresearch.agent.v1 import agent_pb2 as pb
 from autoresearch.agent.v1 import agent_pb2_grpc as rpc
 
-from agent.ledger.records import SessionState
 from agent.llm.messages import event_message, progress_message, proposal_message, session_message
 from agent.session.session import Session
 from agent.session.sessions import Sessions
@@ -42,7 +41,7 @@ class AgentServicer(rpc.AgentServiceServicer):
         while True:
             session = self._sessions.find(request.session_id)
             changed = session.ledger.next_change()
-            stopped = session.record.state is SessionState.STOPPED and not session.running
+            stopped = self._sessions.is_over(session)
             events = session.ledger.events(session.session_id, after, EVENTS_PER_READ)
             for event in events:
                 yield event_message(event, session.ledger, str(session.lab))

@@ -14,7 +14,7 @@ from agent.lab.workspace import SOURCE_NAME, STATE_NAME, Workspace, make_lab, op
 from agent.ledger.ledger import LEDGER_NAME, Ledger
 from agent.ledger.records import SessionRecord, SessionState, Setup
 from agent.session.baseline import dataset_fields
-from agent.session.start_options import StartOptions, with_limits
+from agent.session.start_options import StartOptions, with_limits, with_model
 from services.errors import FailedPreconditionError, UnavailableError
 from services.trainer_client import TrainerClient
 
@@ -138,7 +138,7 @@ def _resume(
                 ended_at=None,
                 started_at=ledger.now(),
                 provider=options.provider,
-                model=options.model or known.model,
+                model=with_model(known, options),
                 tip_commit=tip_commit,
                 tip_source_hash=tip_source_hash,
             )

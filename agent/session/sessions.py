@@ -37,6 +37,7 @@ class Sessions:
         self._labs: dict[Path, OpenLab] = {}
         self._sessions: dict[str, Session] = {}
         self._starting = asyncio.Lock()
+        self._stopping: set[str] = set()
 
     async def start(self, options: StartOptions) -> tuple[Session, bool]:
         """Starts or resumes; True where the session existed before. A running one is returned as it is.
@@ -62,16 +63,16 @@ class Sessions:
             lab = self._open(options.lab)
             try:
                 session, resumed = await self._begin(lab, options, provider)
+                if note:
+                    session.ledger.say(session.session_id, note)
+                if options.manual:
+                    session.by_hand = True
+                    session.ledger.update_session(session.session_id, state=SessionState.MANUAL)
             except BaseException:
                 lab.release()
                 raise
             self._sessions[session.session_id] = session
-            if note:
-                session.ledger.say(session.session_id, note)
-            if options.manual:
-                session.by_hand = True
-                session.ledger.update_session(session.session_id, state=SessionState.MANUAL)
-            else:
+            if not options.manual:
                 session.start(lambda: self._ended(session, lab))
             return session, resumed
 
@@ -92,10 +93,21 @@ class Sessions:
     async def stop(self, session_id: str) -> Session:
         """Returns when nothing of the session runs any more. Raises NotFoundError."""
         session = self.find(session_id)
-        await session.stop()
+        self._stopping.add(session_id)
+        try:
+            await session.stop()
+        finally:
+            self._stopping.discard(session_id)
         if session.lab in self._labs and self._running_in(session.lab) is None:
             self._labs[session.lab].release()
         return session
+
+    def is_over(self, session: Session) -> bool:
+        """Whether nothing of a session runs until its next start, also where a full disk kept it from
+        writing that down."""
+        if session.running or session.session_id in self._stopping:
+            return False
+        return not session.by_hand or session.record.state is SessionState.STOPPED
 
     async def close(self) -> None:
         """Stops every session and frees the labs; watchers still learn how it ended."""
@@ -130,7 +142,7 @@ class Sessions:
 
     def _running_in(self, path: Path) -> Session | None:
         for session in self._sessions.values():
-            if session.lab == path and session.record.state is not SessionState.STOPPED:
+            if session.lab == path and not self.is_over(session):
                 return session
         return None
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.ledger.records import SessionRecord
+from agent.proposers import LANGUAGE_MODELS
 from services.errors import InvalidArgumentError
+
+_NAME_MODELS = frozenset({*LANGUAGE_MODELS, "hybrid"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,14 @@ def with_limits(known: SessionRecord, options: StartOptions, done: int) -> Sessi
         max_hours=_or(options.max_hours, known.max_hours),
         max_device_seconds=_or(options.max_device_seconds, known.max_device_seconds),
     )
+
+
+def with_model(known: SessionRecord, options: StartOptions) -> str:
+    """The model's name after a start: the one given, else the old one unless it is another provider's."""
+    changed = options.provider != known.provider
+    if changed and options.provider in _NAME_MODELS and known.provider in _NAME_MODELS:
+        return options.model
+    return options.model or known.model
 
 
 def check_numbers(options: StartOptions) -> None:

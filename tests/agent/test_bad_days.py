@@ -7,10 +7,13 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from autoresearch.agent.v1 import agent_pb2 as agent_pb
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
+from agent.grpc_api import AgentServicer
 from agent.lab.results_table import read_results
 from agent.ledger.records import ProposalState, StopReason
 from agent.session.session import Peers, Session
@@ -225,6 +228,28 @@ async def test_another_budget_for_the_same_tag_is_refused(
     with pytest.raises(FailedPreconditionError):
         await sessions.start(scripted(lab, script, time_budget=20.0))
     await run_to_end(sessions, scripted(lab, script, time_budget=20.0, tag="longer"))
+
+
+async def test_an_end_that_cannot_be_written_ends_the_watch_and_the_session_can_be_resumed(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    script = write_script({"changes": MUCH_WORSE})
+    session, _ = await sessions.start(scripted(lab, script))
+    session.ledger._database.execute("PRAGMA query_only=1")  # as a disk that takes no more
+    request = agent_pb.WatchSessionRequest(session_id=session.session_id)
+    watch: Any = AgentServicer(sessions).WatchSession
+    events = await asyncio.wait_for(_all(watch(request, None)), 30)
+    assert not session.running
+    assert session.record.stop_reason is None
+    assert len(events) < 5
+    session.ledger._database.execute("PRAGMA query_only=0")
+    again = await run_to_end(sessions, scripted(lab, script))
+    assert again is not session
+    assert again.record.stop_reason is StopReason.PROPOSER_DONE, again.record.stop_detail
+
+
+async def _all(stream: AsyncIterator[object]) -> list[object]:
+    return [event async for event in stream]
 
 
 async def test_a_full_disk_stops_by_name_and_loses_nothing(

@@ -32,6 +32,7 @@ from agent.provider import Usage
 from agent.scripted_proposer import ScriptedProposer
 from agent.session.drafting import as_trial
 from agent.session.limits import LimitReached, check_before_proposal, check_money, forecast
+from agent.session.start_options import StartOptions, with_model
 from agent.settings import ProviderKeys, read_keys
 from agent.tools.answer import LARGEST, answer, json_size, page, shorten
 from agent.tools.toolbox import TOOLS
@@ -48,6 +49,23 @@ def proposal(number: int, verdict: Verdict = Verdict.DISCARD, **fields: object) 
         "s", number, "idea", ProposalState.RECORDED, "h", "parent00", "ph", "d", 0, verdict=verdict
     )
     return replace(made, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "given", "expected"),
+    [
+        ("anthropic", "anthropic", "", "m"),
+        ("anthropic", "openai", "", ""),
+        ("anthropic", "openai", "n", "n"),
+        ("anthropic", "manual", "", "m"),
+        ("search", "anthropic", "", "m"),
+    ],
+)
+def test_a_models_name_is_not_handed_to_another_provider(
+    before: str, now: str, given: str, expected: str
+) -> None:
+    known = replace(SESSION, provider=before, model="m")
+    assert with_model(known, StartOptions(Path("/lab"), provider=now, model=given)) == expected
 
 
 @pytest.mark.parametrize(
