@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,16 @@ def test_a_process_names_its_own_threads_and_nobody_elses(tier: str, tmp_path: P
     assert output.splitlines()[0] == "mine"
     assert output.splitlines()[1] in ("PermissionError", "FileNotFoundError")
     assert Path("/proc/self/comm").read_text() == before
+
+
+@linux
+def test_a_container_that_cannot_be_started_leaves_no_pump_behind(tmp_path: Path) -> None:
+    """A pump that waits for its pipe has this process's stdout: what is left of it would not let it end."""
+    plan = replace(
+        simple_plan(tmp_path, "pass", "CONTAINER"), keep_fds=(1, 1)
+    )  # one pipe cannot be made twice
+    ending, _, _ = run_plan(plan, tmp_path)
+    assert "File exists" in ending.error
 
 
 @linux

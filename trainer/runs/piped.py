@@ -31,6 +31,9 @@ class PipedProcess:
         """events_fds are both ends of the pipe for events; the plan keeps the second. Raises OSError."""
         try:
             return cls(await SupervisedProcess.start(plan, plan_path), events_fds[0])
+        except BaseException:
+            os.close(events_fds[0])
+            raise
         finally:
             os.close(events_fds[1])
 

@@ -5,33 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+from trainer.sandbox import usage
 
 KILL_ROUNDS = 200
 ROUND_SECONDS = 0.02
 
 
 def descendants(root: int) -> list[int]:
-    """Living descendants of a process, parents first; the root is not among them."""
-    if not Path("/proc/self/stat").exists():
-        return _descendants_elsewhere(root)
-    children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (parent := _parent(int(entry))) is not None:
-            children.setdefault(parent, []).append(int(entry))
-    found: list[int] = []
-    waiting = [root]
-    while waiting:
-        below = children.get(waiting.pop(0), [])
-        found += below
-        waiting += below
-    return found
+    """Descendants of a process; the root is not among them."""
+    if Path("/proc/self/stat").exists():
+        return usage.descendants(root)
+    return _descendants_elsewhere(root)
 
 
 async def kill_tree(root: int) -> None:
     """Stops, then kills, the process and all that descend from it. The parent still has to reap the root."""
-    known = {root}
+    known = _stop_tree(root)
     for _ in range(KILL_ROUNDS):
         known.update(descendants(root))
         _signal_all(known, signal.SIGKILL)
@@ -39,6 +32,20 @@ async def kill_tree(root: int) -> None:
         if not known:
             return
         await asyncio.sleep(ROUND_SECONDS)
+
+
+def _stop_tree(root: int) -> set[int]:
+    """Those that were stopped: one that runs on could fork while its parent is killed, and its child would
+    then be nobody's."""
+    known: set[int] = set()
+    for _ in range(KILL_ROUNDS):
+        new = {root, *descendants(root)} - known
+        if not new:
+            break
+        known |= new
+        if sys.platform != "win32":
+            _signal_all(new, signal.SIGSTOP)
+    return known
 
 
 def is_alive(pid: int) -> bool:
@@ -63,14 +70,6 @@ def _signal_all(pids: Iterable[int], number: int) -> None:
             os.kill(pid, number)
         except (ProcessLookupError, PermissionError):
             continue
-
-
-def _parent(pid: int) -> int | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return int(text.rpartition(")")[2].split()[1])
 
 
 def _descendants_elsewhere(root: int) -> list[int]:

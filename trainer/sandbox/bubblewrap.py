@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from trainer.sandbox.plan import Plan
 
@@ -20,18 +19,13 @@ def bubblewrap_command(plan: Plan, seccomp_fd: int, program: str = PROGRAM) -> l
     command += ["--size", str(plan.tmp_bytes), "--tmpfs", "/tmp"]
     for device in plan.devices:
         command += ["--dev-bind-try", device, device]
-    for path in _outermost(plan.read):
+    for path in sorted(set(plan.read)):  # a folder before what lies below it
         command += _show(path)
     for path in plan.masked:
         command += _hide(path, plan.mask or "/dev/null")
     for path in plan.write:
         command += ["--bind", path, path]
     return [*command, "--remount-ro", "/", "--chdir", plan.folder, "--", *plan.command]
-
-
-def _outermost(paths: Sequence[str]) -> list[str]:
-    """Sorted, so that a folder is bound before what lies below it."""
-    return sorted(set(paths))
 
 
 def _show(path: str) -> list[str]:

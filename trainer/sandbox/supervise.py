@@ -68,6 +68,9 @@ class Supervisor:
             if self.recorder is not None:
                 self.recorder.watch(root)
         except OSError as error:
+            self._end_all()  # pumps that wait for a container which never came
+            if group is not None:
+                remove_group(group)
             self._report({"error": f"{error.strerror}: {error.filename or ''}"})
             return 1
         status = self._watch(root)
