@@ -35,7 +35,6 @@ class Surroundings:
     environment: Mapping[str, str]
     now: Callable[[], float]
     ports: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    has_cost_cap: bool = False
     deep: bool = False
     needed_bytes: int = 2 * GIB
     comfortable_bytes: int = 10 * GIB

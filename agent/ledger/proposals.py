@@ -78,27 +78,6 @@ class LedgerProposals:
         )
         return int(row["last"]) + 1
 
-    def with_diff(self, session_id: str, diff_hash: str) -> ProposalRecord | None:
-        """The first proposal whose normalised diff is the same."""
-        return _first(
-            self._database.rows(
-                "SELECT fields FROM proposals WHERE session_id=? AND diff_hash=? AND number>0 "
-                "ORDER BY number LIMIT 1",
-                session_id,
-                diff_hash,
-            )
-        )
-
-    def with_source(self, session_id: str, source_hash: str) -> ProposalRecord | None:
-        """The first proposal or baseline whose whole file is the same."""
-        return _first(
-            self._database.rows(
-                "SELECT fields FROM proposals WHERE session_id=? AND source_hash=? ORDER BY number LIMIT 1",
-                session_id,
-                source_hash,
-            )
-        )
-
     def totals(self, session_id: str) -> ProposalTotals:
         kept = self._database.rows(
             "SELECT fields FROM proposals WHERE session_id=? AND number>0 AND state=? AND verdict IN (?, ?) "

@@ -1,4 +1,5 @@
-"""The tables of the ledger. A change here needs a new version and a step in `ledger.py`'s upgrades."""
+"""The tables of the ledger. A change here needs a new version and an upgrade of older files in
+`database.py`, which has none so far."""
 
 SCHEMA_VERSION = 1
 
