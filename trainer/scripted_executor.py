@@ -30,6 +30,7 @@ from trainer.experiment import Evaluation, ExperimentRequest, Failure, Result, S
 
 NOISE_BPB = 0.004  # one sigma between seeds
 STEPS = 20
+LARGEST = 1e300  # what a source may assign and a float still holds
 # Where the invented landscape has its optimum, and how much a factor of two away from it costs.
 OPTIMUM: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -113,12 +114,14 @@ def invent_result(source: str, request: ExperimentRequest) -> Result:
     if isinstance(failure, str):
         known = failure if failure in Failure.__members__ else "RUNTIME_ERROR"
         return Result(failure=Failure[known], failure_message=f"scripted failure {known}")
-    score = 1.60 + landscape({k: float(v) for k, v in numbers.items() if isinstance(v, int | float)})
+    known_numbers = {k: v for k, v in numbers.items() if isinstance(v, int | float) and abs(v) < LARGEST}
+    score = 1.60 + landscape({k: float(v) for k, v in known_numbers.items()})
     # The same seed shifts every source alike, and each source a little on its own: pairs help, as in life.
     shared = random.Random(request.seed.value).gauss(0, NOISE_BPB * 0.8)
     own = random.Random(request.seed.value ^ zlib.crc32(source.encode())).gauss(0, NOISE_BPB * 0.6)
     score += shared + own
-    tokens = int(request.budget.amount) if request.budget.kind == "tokens" else 200_704
+    tokens = int(min(request.budget.amount, 2**53)) if request.budget.kind == "tokens" else 200_704
+    depth = numbers.get("DEPTH", 4)
     return Result(
         val_bpb=score,
         val_bpb_legacy=score * 0.99,
@@ -129,7 +132,7 @@ def invent_result(source: str, request: ExperimentRequest) -> Result:
         num_steps=tokens // 2048,
         tokens=tokens,
         num_parameters=1_500_000,
-        depth=int(numbers.get("DEPTH", 4)),
+        depth=int(depth) if isinstance(depth, int | float) and 0 <= depth < 2**31 else 0,
         vocabulary_size=2048,
         peak_memory_bytes=400_000_000,
         device="scripted",

@@ -140,12 +140,12 @@ def write_result(result: Result) -> pb.ExperimentResult:
         final_loss=result.final_loss,
         training_duration=_duration(result.training_seconds),
         total_duration=_duration(result.total_seconds),
-        num_steps=result.num_steps,
-        tokens=result.tokens,
-        num_parameters=result.num_parameters,
-        depth=result.depth,
+        num_steps=_count(result.num_steps),
+        tokens=_count(result.tokens),
+        num_parameters=_count(result.num_parameters),
+        depth=_count(result.depth, bits=31),
         vocabulary_size=result.vocabulary_size,
-        peak_memory_bytes=result.peak_memory_bytes,
+        peak_memory_bytes=_count(result.peak_memory_bytes),
         mfu_percent=result.mfu_percent,
         device=result.device,
         device_class=result.device_class,
@@ -192,13 +192,19 @@ def write_event(event: StoredEvent) -> pb.WatchExperimentResponse:
         return message
     fields = json.loads(event.body)
     if event.kind == "metric":
-        message.metric.step = fields["step"]
+        message.metric.step = _count(fields["step"])
         message.metric.values.update(fields["values"])
     elif event.kind == "log":
         message.log.stream, message.log.text = fields["stream"], fields["text"]
     else:
         message.dropped_events = fields["count"]
     return message
+
+
+def _count(value: int, bits: int = 63) -> int:
+    """The nearest number that a field holds: one experiment of the journal must not keep all others from
+    being listed."""
+    return min(max(value, 0), (1 << bits) - 1)
 
 
 def _timestamp(seconds: float) -> Timestamp | None:

@@ -17,8 +17,10 @@ from services.errors import (
     ServiceError,
 )
 from tests.trainer.serving import Served, request, serving, watch_to_end
-from trainer.experiment import Failure, State
+from trainer.experiment import Failure, Result, State
+from trainer.journal import StoredEvent, body
 from trainer.scripted_executor import ScriptedExecutor
+from trainer.wire import write_event, write_result
 
 
 @pytest.fixture
@@ -190,6 +192,20 @@ async def test_lists_are_paged_newest_first_and_filtered_by_label(lab: Served) -
     with pytest.raises(InvalidArgumentError) as caught:
         await lab.client.list_experiments(page_token="forged")
     assert caught.value.reason == "INVALID_PAGE_TOKEN"
+
+
+async def test_no_number_keeps_experiments_from_being_listed(lab: Served) -> None:
+    source = f"DEPTH = 10**40\nMATRIX_LR = 1{'0' * 400}\n"
+    budget = pb.Budget(kind=pb.BUDGET_KIND_TOKENS, amount=1e23)
+    await lab.client.start(request("vast", source, budget=budget))
+    await watch_to_end(lab.client, "vast")
+    found = (await lab.client.get("vast")).result
+    assert (found.failure_reason, found.depth) == (pb.FAILURE_REASON_UNSPECIFIED, 0)
+    vast = Result(num_steps=1 << 80, tokens=1 << 63, depth=1 << 31, peak_memory_bytes=-1)
+    sent = write_result(vast)  # as an older daemon may have left it in the journal
+    assert (sent.num_steps, sent.depth, sent.peak_memory_bytes) == (2**63 - 1, 2**31 - 1, 0)
+    step = write_event(StoredEvent(1, 1.0, "metric", body(step=1 << 70, values={}))).metric.step
+    assert step == 2**63 - 1
 
 
 async def test_capabilities_say_what_is_in_force(lab: Served) -> None:
