@@ -130,7 +130,7 @@ async def _with_pauses(
 
 def _after(request: web.Request) -> int:
     text = request.headers.get("Last-Event-ID") or request.query.get("after", "0")
-    if not text.isdecimal():
+    if not (text.isdecimal() and len(text) < 19):
         raise InvalidArgumentError(f"after: {text!r} must be a whole number", field="after")
     return int(text)
 

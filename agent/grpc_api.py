@@ -134,7 +134,7 @@ def read_page_token(token: str) -> int:
     """Raises InvalidArgumentError (INVALID_PAGE_TOKEN)."""
     if not token:
         return -1
-    if not token.isdecimal():
+    if not (token.isdecimal() and len(token) < 19):
         raise InvalidArgumentError(
             f"page_token: {token!r} was not given out here", field="page_token", reason="INVALID_PAGE_TOKEN"
         )

@@ -10,6 +10,7 @@ from agent.search.space import PARAMETERS, Parameter, Value
 from services.errors import InvalidArgumentError
 
 _LONGEST = 200
+_MOST_BITS = 1000  # a larger whole number is no float
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _PATTERN = re.compile(r"[SL]+")
 
@@ -20,7 +21,7 @@ def evaluate_literal(node: ast.expr) -> Value | None:
     Nothing is executed, and the size of a power is bounded.
     """
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, bool | int | float | str) else None
+        return _bounded(node.value) if isinstance(node.value, bool | int | float | str) else None
     if isinstance(node, ast.Tuple | ast.List):
         items = [evaluate_literal(item) for item in node.elts]
         return tuple(float(i) for i in items if _is_number(i)) if all(map(_is_number, items)) else None  # type: ignore[arg-type]
@@ -32,7 +33,7 @@ def evaluate_literal(node: ast.expr) -> Value | None:
     if isinstance(node, ast.BinOp):
         left, right = evaluate_literal(node.left), evaluate_literal(node.right)
         if _is_number(left) and _is_number(right):
-            return _calculate(node.op, left, right)  # type: ignore[arg-type]
+            return _bounded(_calculate(node.op, left, right))  # type: ignore[arg-type]
     return None
 
 
@@ -41,11 +42,14 @@ def parse_value(name: str, given: object, present: Value) -> Value:
 
     Raises InvalidArgumentError with field `name`.
     """
-    value = _of_type(name, _read(given, present), given, present)
     parameter = PARAMETERS.get(name)
-    if parameter is not None:
-        _check(parameter, value)
-    elif isinstance(value, float) and not math.isfinite(value):
+    try:
+        value = _of_type(name, _read(given, present), given, present)
+        if parameter is not None:
+            _check(parameter, value)
+    except OverflowError as error:
+        raise InvalidArgumentError(f"{name} is larger than any number here may be", field=name) from error
+    if parameter is None and isinstance(value, float) and not math.isfinite(value):
         raise InvalidArgumentError(f"{name} must be finite, not {value}", field=name)
     return value
 
@@ -148,6 +152,10 @@ def _calculate(operator: ast.operator, left: int | float, right: int | float) ->
     except (ZeroDivisionError, OverflowError):
         return None
     return None
+
+
+def _bounded(value: Value | None) -> Value | None:
+    return None if isinstance(value, int) and value.bit_length() > _MOST_BITS else value
 
 
 def _is_number(value: object) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.grpc_api import read_page_token
 from agent.hybrid_proposer import HybridProposer, describe_trials
 from agent.judging.observatory import void_reason
 from agent.judging.seed_plan import BLOCK_SIZE, RENEW_AFTER, block_of_next, seed_index
@@ -49,6 +50,12 @@ def proposal(number: int, verdict: Verdict = Verdict.DISCARD, **fields: object) 
         "s", number, "idea", ProposalState.RECORDED, "h", "parent00", "ph", "d", 0, verdict=verdict
     )
     return replace(made, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("token", ["x", "-1", "9" * 30])
+def test_a_page_token_of_somebody_else_is_refused(token: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="was not given out here"):
+        read_page_token(token)
 
 
 @pytest.mark.parametrize(

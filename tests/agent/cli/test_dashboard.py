@@ -99,6 +99,8 @@ async def test_a_reader_that_comes_back_gets_what_it_missed() -> None:
 
 async def test_questions_that_make_no_sense_are_answered_so() -> None:
     async with serve_page(ScriptedAgent()) as url, aiohttp.ClientSession() as http:
+        async with http.get(f"{url}/api/sessions/s/events?after={'9' * 30}") as answer:
+            assert answer.status == 400
         async with http.get(f"{url}/api/sessions/s/events?after=x") as answer:
             assert answer.status == 400
             assert (await answer.json())["metadata"] == {"field": "after"}

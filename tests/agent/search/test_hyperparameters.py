@@ -100,6 +100,10 @@ def test_it_changes_the_value_and_keeps_the_rest_of_the_line(
         {"MATRIX_LR": "__import__('os').system('true')"},
         {"MATRIX_LR": "9**9**9**9"},
         {"MATRIX_LR": "1/0"},
+        {"MATRIX_LR": "1000000**64"},
+        {"MATRIX_LR": 10**400},
+        {"TOTAL_BATCH_SIZE": 2**1500},
+        {"ADAM_BETAS": [0.9, 10**400]},
         {"MATRIX_LR": "(" * 5000},
         {"TOTAL_BATCH_SIZE": 3000},
         {"WINDOW_PATTERN": "LS\nimport os"},
@@ -121,6 +125,11 @@ def test_a_value_that_does_not_fit_is_refused_by_name(changes: dict[str, object]
 
 def test_one_wrong_value_refuses_them_all() -> None:
     assert field_of({"DEPTH": 5, "MATRIX_LR": "fast"}) == "MATRIX_LR"
+
+
+def test_a_number_too_large_for_a_float_is_left_alone() -> None:
+    digits = "1" + "0" * 400
+    assert read_block(f"DEPTH = 4\nROWS = {digits}\nADAM_BETAS = (0.9, {digits})\n") == {"DEPTH": 4}
 
 
 def test_a_file_that_does_not_parse_is_named() -> None:
