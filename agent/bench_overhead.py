@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--experiments", type=int, default=30, help="proposals of the session")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
+    if options.experiments < 1:
+        parser.error("--experiments must be at least 1")
     began = time.process_time()
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         result = summarise(asyncio.run(measure_gaps(options.experiments, Path(folder))))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings |= {"better_share": world.better_share, "effect_in_sigmas": world.effect}
     settings |= {"seed_share": world.seed_share, "noise_spread": world.noise_spread, "noise": world.noise}
     if options.json:
-        print(json.dumps({"rules": figures, "settings": settings}))  # noqa: T201
+        print(json.dumps({"rules": _as_json(figures), "settings": settings}))  # noqa: T201
     else:
         print(_table(figures, world))  # noqa: T201
     return 0
@@ -95,6 +96,14 @@ def _figures(null: Outcome, mixed: Outcome) -> dict[str, float]:
     }
 
 
+def _as_json(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """What is not a number (the power where nothing is better) is null: JSON has no other word for it."""
+    return {
+        rule: {name: None if math.isnan(value) else value for name, value in row.items()}
+        for rule, row in figures.items()
+    }
+
+
 def _table(figures: dict[str, dict[str, float]], world: World) -> str:
     head = (
         f"{world.sessions} sessions of {world.proposals} proposals, {world.better_share:.0%} of them better"
@@ -118,12 +127,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="autoresearch simulate", description=__doc__)
     parser.add_argument("--sessions", type=_count, default=1000)
     parser.add_argument("--proposals", type=_count, default=100)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=_seed, default=1)
     parser.add_argument("--replicates", type=_replicates, default=JudgePolicy().replicates, help="2 to 10")
     parser.add_argument("--better-share", type=_share, default=0.1, help="share of proposals that are better")
-    parser.add_argument("--effect", type=float, default=2.0, help="by how many sigmas of the difference")
+    parser.add_argument("--effect", type=_size, default=2.0, help="by how many sigmas of the difference")
     parser.add_argument("--seed-share", type=_share, default=0.9, help="correlation of two runs on one seed")
-    parser.add_argument("--noise-spread", type=float, default=0.0, help="how unlike the proposals' noise is")
+    parser.add_argument("--noise-spread", type=_size, default=0.0, help="how unlike the proposals' noise is")
     parser.add_argument("--noise", choices=SHAPES, default="normal", help="shape of a run's own noise")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--raw", metavar="FILE", help="write every measurement and verdict as CSV (.gz too)")
@@ -132,6 +141,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     return _within(text, int(text) if text.isdigit() else 0, 1, 1_000_000, "a whole number from 1")
+
+
+def _seed(text: str) -> int:
+    return _within(text, int(text) if text.isdigit() else -1, 0, 2**63 - 1, "a whole number from 0")
+
+
+def _size(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 100")
+    return value
 
 
 def _replicates(text: str) -> int:

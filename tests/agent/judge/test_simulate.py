@@ -161,6 +161,9 @@ def test_without_json_it_prints_a_table(capsys: pytest.CaptureFixture[str]) -> N
         (["--better-share", "1.5"], "--better-share"),
         (["--seed-share", "1"], "--seed-share"),
         (["--noise", "cauchy"], "--noise"),
+        (["--seed", "-1"], "--seed"),
+        (["--effect", "nan"], "--effect"),
+        (["--noise-spread", "-0.5"], "--noise-spread"),
     ],
 )
 def test_a_wrong_flag_is_named(flags: list[str], names: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +171,13 @@ def test_a_wrong_flag_is_named(flags: list[str], names: str, capsys: pytest.Capt
         main(flags)
     assert caught.value.code == 2
     assert names in capsys.readouterr().err
+
+
+def test_without_anything_better_the_power_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--sessions", "2", "--proposals", "2", "--better-share", "0", "--json"]) == 0
+    text = capsys.readouterr().out
+    assert "NaN" not in text
+    assert json.loads(text)["rules"]["judge"]["power_at_2_sigma"] is None
 
 
 def test_a_raw_file_that_cannot_be_written_is_an_error(
