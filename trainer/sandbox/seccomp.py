@@ -1,9 +1,10 @@
 """A seccomp filter that refuses the calls by which a process reaches out of its sandbox.
 
 EPERM for tracing, other processes' memory, mounts, namespaces, keys, modules and clocks; ENOSYS for
-io_uring and clone3, so that callers fall back to what can be checked; only Unix sockets, and in the
-Landlock tier no connection of those either, nor kinds that send without one: a filter cannot see which path
-they lead to.
+io_uring and clone3, so that callers fall back to what can be checked; only Unix sockets. In the Landlock
+tier, which has no namespaces, no connection of those either, nor kinds that send without one (a filter
+cannot see which path they lead to), and no shared memory, semaphores or queues that outlive a process: one
+run would leave there for the next what it saw while it was scored.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ REFUSED = {
 }  # fmt: skip
 ABSENT = {"io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
           "clone3": (435, 435)}  # fmt: skip
+OUTLIVING = {
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190), "semop": (65, 193),
+    "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180),
+}  # fmt: skip
 SOCKET, SOCKETPAIR, CONNECT, CLONE = (41, 198), (53, 199), (42, 203), (56, 220)
 CLONE_NEW_ANY = 0x7E020000  # every CLONE_NEW… flag but the time namespace's, whose bit is an exit signal
 AF_UNIX = 1
@@ -67,7 +73,7 @@ def build_filter(
     refused = dict(REFUSED)
     kinds: tuple[int, ...] = ()
     if not allow_connect and not allow_network:
-        refused["connect"] = CONNECT
+        refused |= {"connect": CONNECT, **OUTLIVING}
         kinds = CONNECTED_KINDS
     for table, code in ((refused, errno.EPERM), (ABSENT, errno.ENOSYS)):
         for numbers in table.values():

@@ -1,4 +1,4 @@
-"""Unix sockets of the host are out of a candidate's reach where a filter alone keeps them so."""
+"""What namespaces keep from a candidate elsewhere, the filter alone keeps from it in the tier Landlock."""
 
 from __future__ import annotations
 
@@ -10,8 +10,25 @@ import pytest
 
 from tests.trainer.test_sandbox import USABLE, run_plan, simple_plan
 
+pytestmark = pytest.mark.skipif(
+    "LANDLOCK" not in USABLE, reason="the tier LANDLOCK does not work on this machine"
+)
 
-@pytest.mark.skipif("LANDLOCK" not in USABLE, reason="the tier LANDLOCK does not work on this machine")
+
+def test_nothing_can_be_left_in_memory_for_the_next_run(tmp_path: Path) -> None:
+    code = (
+        "import ctypes, errno, os\n"
+        "library = ctypes.CDLL(None, use_errno=True)\n"
+        "def name(code): return errno.errorcode.get(ctypes.get_errno()) if code == -1 else 'made'\n"
+        "print(name(library.shmget(4242, 4096, 0o1666)), name(library.semget(4242, 1, 0o1666)))\n"
+        "queue = library.mq_open(b'/left', os.O_CREAT | os.O_RDWR, 0o666, None)\n"
+        "print(name(queue), name(library.msgget(4242, 0o1666)))\n"
+    )
+    ending, output, errors = run_plan(simple_plan(tmp_path, code, "LANDLOCK"), tmp_path)
+    assert ending.code == 0, errors
+    assert output.split() == ["EPERM"] * 4
+
+
 def test_no_datagram_leaves_landlock(tmp_path: Path) -> None:
     """They need no connect(): a path of the host in sendto() is enough."""
     place = str(tmp_path / "host")
