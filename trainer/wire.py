@@ -59,6 +59,11 @@ def read_request(message: pb.StartExperimentRequest, preset: Preset) -> tuple[Ex
         raise InvalidArgumentError(
             f"device_count must be 0 to 64, not {message.device_count}", field="device_count"
         )
+    wall_limit = _seconds(message.wall_limit)
+    if wall_limit < 0:
+        raise InvalidArgumentError(
+            f"wall_limit must be positive, or 0 for the budget's, not {wall_limit:g} s", field="wall_limit"
+        )
     seed = message.seed
     request = ExperimentRequest(
         experiment_id=message.experiment_id,
@@ -72,7 +77,7 @@ def read_request(message: pb.StartExperimentRequest, preset: Preset) -> tuple[Ex
         keep_checkpoint=message.keep_checkpoint,
         device_count=message.device_count or 1,
         labels=dict(message.labels),
-        wall_limit_seconds=_seconds(message.wall_limit),
+        wall_limit_seconds=wall_limit,
     )
     return request, hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from autoresearch.trainer.v1 import trainer_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
 
 from services.errors import (
     AlreadyExistsError,
@@ -153,6 +154,7 @@ async def test_several_slots_run_at_once(tmp_path: Path) -> None:
         ({"preset": "nonsense"}, "UNKNOWN_PRESET"),
         ({"device_count": -1}, "INVALID_ARGUMENT"),
         ({"origin": 99}, "UNSPECIFIED_ENUM"),
+        ({"wall_limit": Duration(seconds=-5)}, "INVALID_ARGUMENT"),
     ],
 )
 async def test_bad_requests_are_refused_with_a_reason(
