@@ -81,6 +81,8 @@ async def open_record(
     if known is not None:
         return _resume(lab.ledger, workspace, known, options), True
     earlier = lab.ledger.sessions()
+    if earlier:
+        _refuse_other_preset(earlier[0], options)
     template = await fetch_template(trainer, earlier[0].setup.preset if earlier else options.preset)
     kind, amount = _KINDS.get(template.budget.kind, "tokens"), template.budget.amount
     if options.time_budget is not None:
@@ -125,6 +127,7 @@ def _resume(
             f"{known.setup.budget_kind}; scores under another budget do not compare: use another --tag",
             reason="INVALID_ARGUMENTS",
         )
+    _refuse_other_preset(known, options)
     done = ledger.totals(known.session_id).proposals
     with ledger.transaction():
         tip_commit, tip_source_hash = _adopt_commits(ledger, workspace, known)
@@ -142,6 +145,16 @@ def _resume(
                 tip_commit=tip_commit,
                 tip_source_hash=tip_source_hash,
             )
+        )
+
+
+def _refuse_other_preset(known: SessionRecord, options: StartOptions) -> None:
+    """A lab's train.py was written for one preset."""
+    if options.preset and options.preset != known.setup.preset:
+        raise FailedPreconditionError(
+            f"preset: this lab was made with {known.setup.preset!r}, not {options.preset!r}: leave --preset "
+            "out, or name a new folder with --lab",
+            reason="INVALID_ARGUMENTS",
         )
 
 

@@ -93,13 +93,7 @@ class Sessions:
     async def stop(self, session_id: str) -> Session:
         """Returns when nothing of the session runs any more. Raises NotFoundError."""
         session = self.find(session_id)
-        self._stopping.add(session_id)
-        try:
-            await session.stop()
-        finally:
-            self._stopping.discard(session_id)
-        if session.lab in self._labs and self._running_in(session.lab) is None:
-            self._labs[session.lab].release()
+        await self._stop(session)
         return session
 
     def is_over(self, session: Session) -> bool:
@@ -111,7 +105,7 @@ class Sessions:
 
     async def close(self) -> None:
         """Stops every session and frees the labs; watchers still learn how it ended."""
-        await asyncio.gather(*(session.stop(detail="agentd ended") for session in self.all()))
+        await asyncio.gather(*(self._stop(session, "agentd ended") for session in self.all()))
         for lab in self._labs.values():
             lab.release()
 
@@ -119,6 +113,15 @@ class Sessions:
         """At the very end, when nobody asks any more."""
         for lab in self._labs.values():
             lab.ledger.close()
+
+    async def _stop(self, session: Session, detail: str = "") -> None:
+        self._stopping.add(session.session_id)
+        try:
+            await session.stop(detail=detail)
+        finally:
+            self._stopping.discard(session.session_id)
+            if session.lab in self._labs and self._running_in(session.lab) is None:
+                self._labs[session.lab].release()
 
     async def _make_way(self, options: StartOptions) -> Session | None:
         """The running session that was asked for. An idle one by hand gives way to a loop; others do not."""
@@ -189,5 +192,7 @@ class Sessions:
         return session, resumed
 
     def _ended(self, session: Session, lab: OpenLab) -> None:
+        if session.session_id in self._stopping:
+            return  # its end is still to be written, under the lock; who stops it frees the lab
         if self._sessions.get(session.session_id) is session and self._labs.get(lab.path) is lab:
             lab.release()

@@ -227,6 +227,9 @@ async def test_another_budget_for_the_same_tag_is_refused(
     await run_to_end(sessions, scripted(lab, script, time_budget=10.0))
     with pytest.raises(FailedPreconditionError):
         await sessions.start(scripted(lab, script, time_budget=20.0))
+    for tag in ("lab", "longer"):
+        with pytest.raises(FailedPreconditionError, match="preset: this lab was made with"):
+            await sessions.start(scripted(lab, script, preset="h100", tag=tag))
     await run_to_end(sessions, scripted(lab, script, time_budget=20.0, tag="longer"))
 
 
@@ -246,6 +249,20 @@ async def test_an_end_that_cannot_be_written_ends_the_watch_and_the_session_can_
     again = await run_to_end(sessions, scripted(lab, script))
     assert again is not session
     assert again.record.stop_reason is StopReason.PROPOSER_DONE, again.record.stop_detail
+
+
+async def test_a_watch_ends_with_agentd_and_says_so(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    script = write_script(*({"changes": {"MATRIX_LR": 0.02 + n / 100}} for n in range(9)))
+    session, _ = await sessions.start(scripted(lab, script))
+    watch: Any = AgentServicer(sessions).WatchSession
+    request = agent_pb.WatchSessionRequest(session_id=session.session_id)
+    watching = asyncio.create_task(_all(watch(request, None)))
+    await asyncio.sleep(0)
+    await sessions.close()
+    last: Any = (await asyncio.wait_for(watching, 30))[-1]
+    assert (last.session.state, last.session.stop_detail) == (agent_pb.SESSION_STATE_STOPPED, "agentd ended")
 
 
 async def _all(stream: AsyncIterator[object]) -> list[object]:
