@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from autoresearch.agent.v1 import agent_pb2 as pb
 
+from agent import cli
 from agent.cli.application import application
 from agent.cli.console import open_console
 from agent.cli.exit_codes import ExitCode, exit_code
@@ -101,19 +102,19 @@ async def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert err == b""
 
 
-async def test_wrong_use_is_a_message_and_code_two() -> None:
+def test_wrong_use_is_a_message_and_code_two(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, named in (
         (["nonsense"], "'nonsense'. Try `autoresearch --help`"),
         (["run", "--nonsense"], "--nonsense. Try `autoresearch run --help`"),
         (["run", "--max-experiments", "many"], "'--max-experiments'"),
         (["call"], "'name'"),
     ):
-        result = await run_command(*arguments)
-        assert result.code == 2
-        assert result.out == ""
-        assert result.err.startswith("error: ")
-        assert named in result.err
-        assert result.err.count("\n") == 1
+        assert cli.run_command(arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("error: ")
+        assert named in said.err
+        assert said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -132,15 +133,20 @@ async def test_wrong_use_is_a_message_and_code_two() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-async def test_a_wrong_value_is_named_with_the_way_out(
-    arguments: list[str], named: str, tmp_path: Path
+def test_a_wrong_value_is_named_with_the_way_out(
+    arguments: list[str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = await run_command(*arguments, cwd=tmp_path)
-    assert result.code in (2, 3)
-    assert result.out == ""
-    assert len(result.err.splitlines()) == 1
-    assert result.err.startswith("error: ")
-    assert named in result.err
+    monkeypatch.chdir(tmp_path)
+    assert cli.run_command(arguments) in (2, 3)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("error: ")
+    assert named in said.err
     assert list(tmp_path.iterdir()) == [], "nothing was made"
 
 
