@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable
@@ -122,7 +123,8 @@ class Stack(AbstractAsyncContextManager["Stack"]):
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        self.address_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the daemons must be stopped, whatever became of the file
+            self.address_file.unlink()
         agent = self._daemons.pop("agentd", None)
         if agent is not None:
             await agent.stop(STOP_SECONDS)

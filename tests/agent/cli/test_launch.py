@@ -116,7 +116,11 @@ async def test_the_stack_serves_and_leaves_nothing_behind(tmp_path: Path) -> Non
 async def test_a_daemon_that_dies_is_started_again_on_its_port(tmp_path: Path) -> None:
     notes: list[str] = []
     lab = options(tmp_path)
-    async with Stack(lab, note=notes.append) as stack:
+
+    async def at_once(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    async with Stack(lab, note=notes.append, sleep=at_once) as stack:
         before = stack.addresses["memoryd"]
         os.kill(before.pid, signal.SIGKILL)
 
@@ -128,6 +132,17 @@ async def test_a_daemon_that_dies_is_started_again_on_its_port(tmp_path: Path) -
         assert (after.grpc, after.http) == (before.grpc, before.http)
         assert after.pid != before.pid
         assert read_addresses(lab.state / "addresses.json")["memoryd"] == after
+
+        (lab.state / "addresses.json").unlink()
+        (lab.state / "addresses.json").mkdir()  # cannot be replaced, as on a full disk
+        for restarts in (2, 3):
+            os.kill(stack.addresses["memoryd"].pid, signal.SIGKILL)
+
+            async def again(wanted: int = restarts) -> bool:
+                return stack.restarted == wanted
+
+            await until(again)
+    assert sum("addresses.json could not be written" in note for note in notes) == 2
     assert notes[0].startswith("memoryd ended with code -9")
 
 
