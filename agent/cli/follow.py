@@ -107,6 +107,8 @@ async def _follow(
         try:
             async for event in link.client.watch_session(session.session_id, after_sequence=after):
                 after = event.sequence or after
+                if event.HasField("session"):
+                    outcome.session = event.session
                 view.show(event)
             outcome.session = await link.client.get_session(session.session_id)
             if outcome.session.state == pb.SESSION_STATE_STOPPED:

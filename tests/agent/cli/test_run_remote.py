@@ -110,15 +110,17 @@ async def test_a_refusal_is_one_line_and_a_documented_exit_code(
 async def test_ctrl_c_detaches_and_the_session_goes_on() -> None:
     agent = ScriptedAgent(endless=True)
     async with serve_agent(agent) as address:
-        process = await start_command("run", "--agent", address, "--lab", "/far/lab")
+        process = await start_command("run", "--agent", address, "--lab", "/far/lab", "--json")
         assert process.stdout is not None
-        while b"#1 keep" not in await asyncio.wait_for(process.stdout.readline(), 30):
+        while b'"keep"' not in await asyncio.wait_for(process.stdout.readline(), 30):
             pass
         process.send_signal(signal.SIGINT)
-        _, err = await asyncio.wait_for(process.communicate(), 10)
+        out, err = await asyncio.wait_for(process.communicate(), 10)
         assert process.returncode == 130
         assert b"detached; the session goes on" in err
         assert not agent.stopped.is_set()
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["session"]["state"] == "measuring_noise", "as the stream told it last"
 
 
 async def test_stop_ends_the_session() -> None:
