@@ -92,14 +92,18 @@ async def test_a_reader_that_stalls_costs_nothing(tmp_path: Path, tiny_data: Pat
         async with grpc.aio.insecure_channel(daemon.client.target) as channel:
             ask = pb.WatchExperimentRequest(experiment_id="talking")
             stalled = rpc.TrainerServiceStub(channel).WatchExperiment(ask, timeout=400)
-            while (await stalled.read()).metric.step < 1_000:
-                pass
+            step = 0
+            while step < 1_000:
+                event = await stalled.read()
+                assert isinstance(event, pb.WatchExperimentResponse)
+                step = event.metric.step
             before, began = resident_bytes(daemon), time.monotonic()
             while (await daemon.client.get("talking")).state != pb.EXPERIMENT_STATE_FAILED:
                 await asyncio.sleep(0.5)
             lasted, grown = time.monotonic() - began, resident_bytes(daemon) - before
             rest = []
             while (event := await stalled.read()) is not grpc.aio.EOF:
+                assert isinstance(event, pb.WatchExperimentResponse)
                 rest.append(event)
         print(f"stalled for {lasted:.0f} s: resident memory grew by {grown / 2**20:.1f} MiB")
         assert steps_of(rest) == list(range(1_001, 60_000))
