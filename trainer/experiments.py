@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from services import logs, tracing
-from services.errors import (
-    AlreadyExistsError,
-    NotFoundError,
-    ResourceExhaustedError,
-    ServiceError,
-)
+from services.errors import AlreadyExistsError, NotFoundError, ResourceExhaustedError, ServiceError
 from trainer.executor import DeviceInfo, EndEvent, Executor, Job
 from trainer.experiment import Experiment, ExperimentRequest, Failure, Result, State
 from trainer.journal import Journal, StoredEvent
@@ -111,10 +106,7 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
         request = replace(request, data_hash=data_hash)
         experiment = Experiment(request, create_time=self._now(), tier=self._tier)
         self._journal.add(experiment, content_hash, source)
-        live = self._open(experiment)
-        live.change(state=State.QUEUED)
-        self._queue.append(request.experiment_id)
-        self._pump()
+        self._enqueue(experiment)
         return self.get(request.experiment_id)
 
     def get(self, experiment_id: str) -> Experiment:
@@ -193,7 +185,20 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
                 reason="EXPERIMENT_CONFLICT",
                 metadata={"experiment_id": experiment_id},
             )
+        if found[0].state is State.QUEUED and experiment_id not in self._live:
+            self._enqueue(found[0])  # it was stored, and a full disk kept it from the queue
         return self.get(experiment_id)
+
+    def _enqueue(self, experiment: Experiment) -> None:
+        """Raises ResourceExhaustedError, and then holds nothing of it."""
+        name = experiment.experiment_id
+        try:
+            self._open(experiment).change(state=State.QUEUED)
+        except ResourceExhaustedError:
+            self._live.pop(name).close()
+            raise
+        self._queue.append(name)
+        self._pump()
 
     def _open(self, experiment: Experiment) -> LiveRun:
         live = LiveRun(experiment, self._journal, self._now)
@@ -286,9 +291,8 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
         self._finish(live, State.FAILED, Result(failure=Failure.INTERRUPTED, failure_message=message))
 
     def _finish(self, live: LiveRun, state: State, result: Result) -> None:
-        with suppress(
-            ResourceExhaustedError
-        ):  # a full disk: the next start finds it unfinished and closes it
+        # On a full disk the next start finds it unfinished and closes it.
+        with suppress(ResourceExhaustedError):
             live.change(state=state, end_time=self._now(), result=result)
         self._live.pop(live.experiment.experiment_id, None)
         live.close()

@@ -18,10 +18,11 @@ from services.errors import (
     ServiceError,
 )
 from tests.trainer.serving import Served, request, serving, watch_to_end
-from trainer.experiment import Failure, Result, State
+from trainer.experiment import Experiment, Failure, Result, State
 from trainer.journal import StoredEvent, body
+from trainer.presets import PRESETS
 from trainer.scripted_executor import ScriptedExecutor
-from trainer.wire import write_event, write_result
+from trainer.wire import read_request, write_event, write_result
 
 
 @pytest.fixture
@@ -194,6 +195,16 @@ async def test_lists_are_paged_newest_first_and_filtered_by_label(lab: Served) -
     with pytest.raises(InvalidArgumentError) as caught:
         await lab.client.list_experiments(page_token="forged")
     assert caught.value.reason == "INVALID_PAGE_TOKEN"
+
+
+async def test_what_a_full_disk_kept_from_the_queue_runs_when_it_is_asked_for_again(lab: Served) -> None:
+    message = request("stored", preset="tiny")
+    values, digest = read_request(message, PRESETS["tiny"])
+    lab.journal.add(Experiment(values), digest, message.train_source)
+    assert (await lab.client.get("stored")).state == pb.EXPERIMENT_STATE_QUEUED
+    await lab.client.start(message)
+    states = [event.state.state for event in await watch_to_end(lab.client, "stored")]
+    assert (states[0], states[-1]) == (pb.EXPERIMENT_STATE_QUEUED, pb.EXPERIMENT_STATE_SUCCEEDED)
 
 
 async def test_no_number_keeps_experiments_from_being_listed(lab: Served) -> None:
