@@ -32,7 +32,8 @@ async def by_hand(sessions: Sessions, lab: Path) -> Session:
 async def test_set_hyperparams_parses_values_and_touches_only_the_block(by_hand: Session) -> None:
     """There: any string, unparsed, over the whole file, and only on lines with a trailing comment."""
     before = (by_hand.lab / "train.py").read_text()
-    for value in ("__import__('os').system('true')", "0.04; import os", "deep", [], {"a": 1}):
+    values: list[object] = ["__import__('os').system('true')", "0.04; import os", "deep", [], {"a": 1}]
+    for value in values:
         _, refused = await call(by_hand, "set_hyperparams", changes={"DEPTH": value})
         assert refused, value
     changes = {"TOTAL_BATCH_SIZE": "2**12", "MATRIX_LR": 0.03, "HEAD_DIM": 32}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,7 +126,11 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path, content: dict[str
     for name, text in content.items():
         (lab / name).parent.mkdir(parents=True, exist_ok=True)
         (lab / name).write_text(text)
-    for attempt in (lambda: open_lab(lab, "lab"), lambda: make_lab(lab, "lab", FILES, "cpu")):
+    attempts: tuple[Callable[[], object], ...] = (
+        lambda: open_lab(lab, "lab"),
+        lambda: make_lab(lab, "lab", FILES, "cpu"),
+    )
+    for attempt in attempts:
         with pytest.raises(FailedPreconditionError) as caught:
             attempt()
         assert caught.value.reason == "LAB_NOT_OURS"

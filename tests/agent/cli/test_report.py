@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from autoresearch.agent.v1 import agent_pb2 as pb
@@ -13,7 +14,7 @@ from agent.report import PAGE_LINES, report_lines, total_effect
 
 
 def proposal(
-    number: int, verdict: pb.Verdict.ValueType, difference: float | None = None, **fields: str
+    number: int, verdict: pb.Verdict.ValueType, difference: float | None = None, **fields: Any
 ) -> pb.Proposal:
     made = pb.Proposal(number=number, verdict=verdict, commit="c" * 40, **fields)
     if difference is not None:

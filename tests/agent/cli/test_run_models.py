@@ -59,7 +59,8 @@ async def test_a_session_by_a_language_model(tmp_path: Path, name: str) -> None:
             "--provider", name, "--model", MODELS[name], "--base-url", wire.url, "--max-experiments", "2",
             "--max-cost-usd", "1", "--memory", "none", "--json",
         )  # fmt: skip
-        result = await run_command("run", *flags, timeout=110, **{KEY_NAMES[name]: KEY})
+        environment: Any = {KEY_NAMES[name]: KEY}
+        result = await run_command("run", *flags, timeout=110, **environment)
     assert result.code == 0, result.err
     summary = json.loads(result.lines[-1])
     session = summary["session"]
