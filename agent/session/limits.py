@@ -69,6 +69,18 @@ class Forecast:
     device_seconds: float | None
 
 
+def forecast_text(session: SessionRecord, totals: SessionTotals) -> str:
+    """The forecast as a line for a person; "" where nothing is known yet or nothing is left to do."""
+    made = forecast(session, totals)
+    if made.hours is None or made.device_seconds is None or not remaining_experiments(session, totals):
+        return ""
+    money = f", {made.cost_usd:.2f} US dollars" if made.cost_usd else ""
+    return (
+        f"{totals.proposals} of {session.max_experiments} experiments; at this pace all take"
+        f" {made.hours:.1f} h{money}, {made.device_seconds:,.0f} s of training device"
+    )
+
+
 def forecast(session: SessionRecord, totals: SessionTotals) -> Forecast:
     """Extrapolates from the finished proposals to `max_experiments`."""
     left = remaining_experiments(session, totals)

@@ -18,6 +18,7 @@ from agent.session.limits import (
     LimitReached,
     check_before_proposal,
     check_between_runs,
+    forecast_text,
     remaining_experiments,
 )
 from agent.session.recording import Recorder
@@ -60,6 +61,10 @@ class Research:
                 proposal = await self.trials.judge(await self.open_worktree(proposal))
                 proposal = await self.recorder.record(proposal)
                 await self.proposer.learn(as_trial(proposal))
+            self.count_time()
+            session, totals = self.ledger.session(self.session_id), self.ledger.totals(self.session_id)
+            if told := forecast_text(session, totals):
+                self.ledger.say(self.session_id, told)
             empty_slots = empty_slots + 1 if proposal.verdict is Verdict.REFUSED else 0
             self.refuse_empty_night(empty_slots)
 

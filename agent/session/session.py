@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,11 +199,11 @@ class Session:
         await self.memory.deliver()
 
     async def _finish(self, seconds: float) -> None:
-        try:
-            await self.proposer.close()
-            await self.recorder.finish(seconds)
-        except Exception:
-            log.exception("closing a session's parts failed")
+        for close in (self.proposer.close, lambda: self.recorder.finish(seconds)):
+            try:
+                await close()
+            except Exception:
+                log.exception("closing a session's parts failed")
 
     def _stopped(self, reason: StopReason, detail: str) -> None:
         try:
@@ -251,8 +250,3 @@ def name_stop(error: BaseException) -> tuple[StopReason, str]:
     if isinstance(error, ServiceError):
         return StopReason.TRAINER_FAILED, error.message
     return StopReason.INTERNAL, "an unexpected error; the agent's log has it"
-
-
-def new_session_id(tag: str, lab_id: str) -> str:
-    """The id of a tag's session: the same for the same lab."""
-    return f"{tag}-{lab_id or uuid.uuid4().hex[:8]}"

@@ -32,7 +32,7 @@ from agent.proposers import check_price, choose
 from agent.provider import Usage
 from agent.scripted_proposer import ScriptedProposer
 from agent.session.drafting import as_trial
-from agent.session.limits import LimitReached, check_before_proposal, check_money, forecast
+from agent.session.limits import LimitReached, check_before_proposal, check_money, forecast, forecast_text
 from agent.session.start_options import StartOptions, with_model
 from agent.settings import ProviderKeys, read_keys
 from agent.tools.answer import LARGEST, answer, json_size, page, shorten
@@ -106,6 +106,13 @@ def test_a_forecast_extrapolates_to_the_cap() -> None:
     )
     assert (made.cost_usd, made.hours) == (5.0, 2.5)
     assert forecast(SESSION, SessionTotals(proposals=4)).cost_usd is None
+    capped = replace(SESSION, max_experiments=10, active_seconds=3600.0)
+    told = forecast_text(capped, SessionTotals(proposals=4, cost_usd=2.0, device_seconds=1000.0))
+    assert told == (
+        "4 of 10 experiments; at this pace all take 2.5 h, 5.00 US dollars, 2,500 s of training device"
+    )
+    assert forecast_text(capped, SessionTotals(proposals=10)) == ""
+    assert forecast_text(SESSION, SessionTotals(proposals=4)) == ""
 
 
 def test_prices_are_found_by_the_longest_name_and_unknown_ones_refuse_a_cap(tmp_path: Path) -> None:
