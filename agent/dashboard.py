@@ -15,6 +15,7 @@ from autoresearch.agent.v1 import agent_pb2_grpc as rpc
 
 from agent.session.session_json import event_dict, proposal_dict, session_dict
 from services.errors import InvalidArgumentError
+from services.positions import is_position
 
 PAGE_FILES = {
     "/": ("index.html", "text/html"),
@@ -130,7 +131,7 @@ async def _with_pauses(
 
 def _after(request: web.Request) -> int:
     text = request.headers.get("Last-Event-ID") or request.query.get("after", "0")
-    if not (text.isdecimal() and len(text) < 19):
+    if not is_position(text):
         raise InvalidArgumentError(f"after: {text!r} must be a whole number", field="after")
     return int(text)
 

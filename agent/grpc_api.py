@@ -17,6 +17,7 @@ from agent.session.sessions import Sessions
 from agent.session.start_options import StartOptions
 from agent.tools.by_hand import call_by_hand, tool_messages
 from services.errors import InvalidArgumentError
+from services.positions import is_position
 
 SERVICE_NAME = "autoresearch.agent.v1.AgentService"
 EVENTS_PER_READ = 200
@@ -134,7 +135,7 @@ def read_page_token(token: str) -> int:
     """Raises InvalidArgumentError (INVALID_PAGE_TOKEN)."""
     if not token:
         return -1
-    if not (token.isdecimal() and len(token) < 19):
+    if not is_position(token):
         raise InvalidArgumentError(
             f"page_token: {token!r} was not given out here", field="page_token", reason="INVALID_PAGE_TOKEN"
         )

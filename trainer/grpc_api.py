@@ -12,6 +12,7 @@ from autoresearch.trainer.v1 import trainer_pb2 as pb
 from autoresearch.trainer.v1 import trainer_pb2_grpc as rpc
 
 from services.errors import InvalidArgumentError
+from services.positions import is_position
 from services.version import installed_version
 from trainer import datasets, wire
 from trainer.data.dataset import Dataset
@@ -68,7 +69,7 @@ class TrainerServicer(rpc.TrainerServiceServicer):
         if not 1 <= size <= 500:
             raise InvalidArgumentError(f"page_size must be 1..500, not {size}", field="page_size")
         token = request.page_token
-        if token and not (token.isdecimal() and len(token) < 19):
+        if token and not is_position(token):
             raise InvalidArgumentError(
                 f"page_token {token!r} was not made by this service",
                 field="page_token",
