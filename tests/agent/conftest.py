@@ -14,6 +14,7 @@ from agent.session.session import Peers, Session
 from agent.session.sessions import Sessions
 from agent.session.start_options import StartOptions
 from agent.settings import ProviderKeys
+from agent.tools.by_hand import call_by_hand
 from services.trainer_client import TrainerClient
 from tests.agent.daemons import Child, start_blocking, trainerd
 
@@ -41,6 +42,19 @@ async def sessions(shared_trainer: str) -> AsyncIterator[Sessions]:
         opened = Sessions(peers, ProviderKeys(), address=lambda: "127.0.0.1:1")
         yield opened
         await opened.close()
+
+
+@pytest.fixture
+async def by_hand(sessions: Sessions, lab: Path) -> Session:
+    """A session without a loop, for `call`."""
+    session, _ = await sessions.start(StartOptions(lab=lab, manual=True))
+    return session
+
+
+async def call(session: Session, name: str, **arguments: object) -> tuple[dict[str, object], bool]:
+    """A tool's answer, and whether it was refused."""
+    answer = await call_by_hand(session, name, json.dumps(arguments))
+    return json.loads(answer.text), answer.failed
 
 
 @pytest.fixture

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from pathlib import Path
-
-import pytest
 
 from agent.proposer import Draft
 from agent.search.hyperparameters import set_values
 from agent.session.drafting import Spent
 from agent.session.session import Session
-from agent.session.sessions import Sessions
-from agent.session.start_options import StartOptions
-from agent.tools.by_hand import call_by_hand
 from agent.verdict import Verdict
-from tests.agent.conftest import MUCH_WORSE
-
-
-async def call(session: Session, name: str, **arguments: object) -> tuple[dict[str, object], bool]:
-    answer = await call_by_hand(session, name, json.dumps(arguments))
-    return json.loads(answer.text), answer.failed
-
-
-@pytest.fixture
-async def by_hand(sessions: Sessions, lab: Path) -> Session:
-    session, _ = await sessions.start(StartOptions(lab=lab, manual=True))
-    return session
+from tests.agent.conftest import MUCH_WORSE, call
 
 
 async def test_an_experiment_that_is_stopped_is_not_taken_for_the_one_before(by_hand: Session) -> None:

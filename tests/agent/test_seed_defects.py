@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from agent.ledger.records import RunKind, StopReason
 from agent.session.session import Session
 from agent.session.sessions import Sessions
-from agent.session.start_options import StartOptions
-from agent.tools.by_hand import call_by_hand
 from agent.verdict import Verdict
-from tests.agent.conftest import MUCH_BETTER, MUCH_WORSE, run_to_end, scripted
-
-
-async def call(session: Session, name: str, **arguments: object) -> tuple[dict[str, object], bool]:
-    answer = await call_by_hand(session, name, json.dumps(arguments))
-    return json.loads(answer.text), answer.failed
-
-
-@pytest.fixture
-async def by_hand(sessions: Sessions, lab: Path) -> Session:
-    session, _ = await sessions.start(StartOptions(lab=lab, manual=True))
-    return session
+from tests.agent.conftest import MUCH_BETTER, MUCH_WORSE, call, run_to_end, scripted
 
 
 async def test_set_hyperparams_parses_values_and_touches_only_the_block(by_hand: Session) -> None:
