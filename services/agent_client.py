@@ -60,6 +60,6 @@ class AgentClient(ServiceClient):
     async def call_tool(
         self, session_id: str, name: str, arguments_json: str, *, timeout: float = 3600.0
     ) -> pb.CallToolResponse:
-        request = pb.CallToolRequest(session_id=session_id, name=name, arguments_json=arguments_json)
         """Calls a tool once: it may have effects, so that a lost answer is an UnavailableError."""
+        request = pb.CallToolRequest(session_id=session_id, name=name, arguments_json=arguments_json)
         return await self._call(self._stub.CallTool, request, timeout=timeout, repeat=False)

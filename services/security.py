@@ -133,9 +133,8 @@ def _load_pair(context: ssl.SSLContext, cert: Path, key: Path, cert_name: str, k
     read_bytes(cert, cert_name)
     read_bytes(key, key_name)
     try:
-        context.load_cert_chain(
-            cert, key, password=lambda: ""
-        )  # a locked key would be asked for at a terminal
+        # Without a password a locked key would be asked for at a terminal.
+        context.load_cert_chain(cert, key, password=lambda: "")
     except ssl.SSLError as error:
         raise ConfigurationError(
             f"{cert_name}, {key_name}: {cert} and {key} are not a certificate and its unlocked key in PEM "

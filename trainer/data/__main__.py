@@ -18,17 +18,13 @@ from trainer.presets import PRESETS
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the data could not be made, 2 a wrong flag."""
-    try:
-        options = _parser().parse_args(arguments)
-    except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
     started = time.monotonic()
     try:
+        options = _parser().parse_args(arguments)
         request = _request(options)
         corpus = open_corpus(options)
         dataset = prepare(corpus, request, options.data, _show)
-    except ValueError as error:
+    except (ConfigurationError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except DataError as error:

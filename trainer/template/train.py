@@ -50,9 +50,7 @@ QK_NORM = True  # RMS norm on queries and keys, after rotary
 VALUE_EMBEDDINGS = True  # gated token embeddings added to the values of every second layer
 NGRAM_ORDER = 1  # 2: hashed bigram tables join those values as well; 3: trigrams too; 1: none
 NGRAM_ROWS = 4  # rows of an n-gram table / vocabulary
-NGRAM_EPOCHS = (
-    1.0  # none where the budget lasts for more passes over the rows: what returns they know by heart
-)
+NGRAM_EPOCHS = 1.0  # no such tables where the budget lasts for more passes: they learn rows by heart
 HEAD_GATES = False  # each head's output times 2 * sigmoid(gate)
 HEAD_NORM = False  # RMS norm on each head's output
 SMEAR = False  # a gated share of the previous token's embedding joins each token's
@@ -706,10 +704,11 @@ def expected_epochs(rows: TrainRows, budget: Budget, device: Device, world: int)
     config = model_config(rows.vocab_size, rows.context_length, rows.bos)
     with torch.device("meta"):
         flops_per_token = build_model(config).flops_per_token()
-    flops = (
-        budget.amount * device.peak_flops * TYPICAL_MFU * world if budget.kind == "time" else budget.amount
-    )
-    tokens = budget.amount if budget.kind == "tokens" else flops / flops_per_token
+    tokens = budget.amount
+    if budget.kind == "time":
+        tokens *= device.peak_flops * TYPICAL_MFU * world / flops_per_token
+    elif budget.kind == "flops":
+        tokens /= flops_per_token
     return tokens / (rows.count * rows.context_length)
 
 
