@@ -33,6 +33,7 @@ from trainer.experiment import Audit, Evaluation, Finding
 from trainer.flags import FlagParser
 from trainer.harness.logit_channel import CandidateFailedError, ChannelError
 from trainer.runs.output import printable
+from trainer.sandbox.candidate_plan import mask_paths
 
 COMPILED_FROM = 100_000_000  # tokens; below, compiling in two fresh processes costs more than it saves
 Rows = npt.NDArray[np.int64]
@@ -63,8 +64,8 @@ class Evaluator:
 
     def __init__(self, job: EvaluationJob, dataset: Dataset) -> None:
         dataset.verify_evaluation_files()
-        self._job, self._dataset = job, dataset
         manifest = dataset.manifest
+        self._job, self._dataset = replace(job, masked=mask_paths(manifest.origin_files)), dataset
         self._vocabulary, self._length = manifest.vocab_size, manifest.context_length
         rows = np.fromfile(dataset.validation_rows, dtype=np.uint16).reshape(-1, self._length + 1)
         if job.validation_tokens:

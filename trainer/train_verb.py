@@ -30,7 +30,7 @@ TIERS = ["auto", "container", "bubblewrap", "landlock", "none"]
 
 
 def main(arguments: list[str]) -> int:
-    """Exit codes: 0 scored, 1 the run failed, 2 a wrong flag, 130 interrupted."""
+    """Exit codes: 0 scored, 1 the run failed, 2 a wrong flag, 130 interrupted, 143 ended by SIGTERM."""
     options = _parser().parse_args(arguments)
     try:
         return asyncio.run(_train(options))
@@ -42,6 +42,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; every process of the run is gone\n")
         return 130
+    except asyncio.CancelledError:
+        sys.stderr.write("ended by SIGTERM; every process of the run is gone\n")
+        return 143
 
 
 async def _train(options: argparse.Namespace) -> int:

@@ -121,28 +121,37 @@ def test_bubblewrap_shows_only_what_a_plan_names(tmp_path: Path) -> None:
 
 
 @linux
+@pytest.mark.parametrize("more", [0, 3_500], ids=["few", "more than bubblewrap takes"])
 @pytest.mark.parametrize("tier", ["BUBBLEWRAP", "LANDLOCK"])
-def test_a_masked_file_cannot_be_read_and_its_neighbour_can(tier: str, tmp_path: Path) -> None:
+def test_a_masked_file_cannot_be_read_and_its_neighbour_can(tier: str, more: int, tmp_path: Path) -> None:
+    """And what a run needs beside it still works: pipes, memory files, devices, moves between folders."""
     if tier not in USABLE:
         pytest.skip(f"the tier {tier} does not work on this machine")
     shown = Path("/var/tmp") / f"shown-{os.getpid()}-{tier}"
     shown.mkdir()
     try:
-        for name in ("open.txt", "secret.txt"):
+        for name in ("open.txt", "secret.txt", *(f"{number}.txt" for number in range(more))):
             (shown / name).write_text(name)
         scratch = tmp_path / "scratch"
         scratch.mkdir()
         code = (
-            f"import sys; print(open('{shown}/open.txt').read())\n"
-            f"try: print(open('{shown}/secret.txt').read())\n"
-            "except PermissionError: print('refused')\n"
+            "import os, subprocess\n"
+            f"print(open('{shown}/open.txt').read())\n"
+            f"for way in ('', '/proc/self/root', '/var/tmp/..'):\n"
+            f"    try: print(open(way + '{shown}/secret.txt').read())\n"
+            "    except PermissionError: print('refused')\n"
+            "print(subprocess.run(['cat', '/dev/null'], capture_output=True).returncode)\n"
+            "os.mkdir('a'); os.mkdir('b'); open('a/x', 'w').close()\n"
+            "os.rename('a/x', 'b/x'); print(os.listdir('b'))\n"
+            "memory = os.memfd_create('m'); os.write(memory, b'kept')\n"
+            "print(open(f'/proc/self/fd/{memory}').read())\n"
         )
-        files = CandidateFiles((shown,), (), (str(shown / "secret.txt"),))
+        files = CandidateFiles((shown,), (), tuple(str(path) for path in shown.glob("[s0-9]*.txt")))
         plan = candidate_plan(
             ["-c", code], files, tier=tier, scratch=scratch, environment={}, limits=Limits(wall_seconds=20)
         )
         _, output, errors = run_plan(plan, tmp_path)
-        assert output.split() == ["open.txt", "refused"], errors
+        assert output.split() == ["open.txt", "refused", "refused", "refused", "0", "['x']", "kept"], errors
     finally:
         shutil.rmtree(shown)
 

@@ -179,7 +179,7 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             command += ["--attention", job.attention]
         return candidate_plan(
             command,
-            CandidateFiles(read=(Path(job.train_py), Path(job.checkpoint)), write=()),
+            CandidateFiles((Path(job.train_py), Path(job.checkpoint)), (), job.masked),
             tier=job.tier,
             scratch=self._folder,
             environment={},

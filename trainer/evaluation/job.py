@@ -11,7 +11,8 @@ class EvaluationJob:
     """Paths are absolute. audit_seed is drawn by the daemon and unknown to the candidate. tokens_checksum and
     rows_consumed say which training rows the run claims (checked when rows_consumed is not 0). gpus are the
     candidate's, by the numbers that this process sees them under; the first is `ordinal`. share_device:
-    logits stay on the GPU where that works. compile is on, off or auto, attention a backend or auto."""
+    logits stay on the GPU where that works. compile is on, off or auto, attention a backend or auto. masked
+    are the files that validation text was drawn from: a model could look up there how a row goes on."""
 
     train_py: str
     checkpoint: str
@@ -35,6 +36,7 @@ class EvaluationJob:
     share_device: bool = True
     compile: str = "auto"
     attention: str = "auto"
+    masked: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -42,4 +44,5 @@ class EvaluationJob:
 
 def parse_job(text: str) -> EvaluationJob:
     fields = json.loads(text)
-    return EvaluationJob(**{**fields, "gpus": tuple(fields["gpus"]), "container": tuple(fields["container"])})
+    lists = {name: tuple(fields[name]) for name in ("gpus", "container", "masked")}
+    return EvaluationJob(**{**fields, **lists})

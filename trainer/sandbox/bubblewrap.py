@@ -7,10 +7,12 @@ import os
 from trainer.sandbox.plan import Plan
 
 PROGRAM = "bwrap"
+MOST_ARGUMENTS = 9000  # that the program takes
 
 
 def bubblewrap_command(plan: Plan, seccomp_fd: int, program: str = PROGRAM) -> list[str]:
-    """The arguments; the filter is read from seccomp_fd (-1: none)."""
+    """The arguments; the filter is read from seccomp_fd (-1: none). Raises OSError for more files to hide
+    than the program takes."""
     command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     command += ["--hostname", "sandbox"]
     if seccomp_fd >= 0:
@@ -25,6 +27,11 @@ def bubblewrap_command(plan: Plan, seccomp_fd: int, program: str = PROGRAM) -> l
         command += _hide(path, plan.mask or "/dev/null")
     for path in plan.write:
         command += ["--bind", path, path]
+    if len(command) > MOST_ARGUMENTS:
+        raise OSError(
+            f"{len(plan.masked)} files to hide are more than bubblewrap takes, and this kernel has no "
+            "Landlock to hide them by"
+        )
     return [*command, "--remount-ro", "/", "--chdir", plan.folder, "--", *plan.command]
 
 

@@ -1,11 +1,12 @@
-"""Landlock: this process and all that descend from it see only the files named here."""
+"""Landlock: this process and all that descend from it see only the files named here, or all but some."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import stat
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 
 from trainer.sandbox.kernel import (
     SYS_LANDLOCK_ADD_RULE,
@@ -15,7 +16,7 @@ from trainer.sandbox.kernel import (
 )
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
+REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 READ = EXECUTE | READ_FILE | READ_DIR
 ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 # All rights that a version of Landlock knows; a right that is not handled is not restricted.
@@ -59,9 +60,7 @@ def restrict_files(
         BIND_TCP | CONNECT_TCP if version >= 4 else 0,
         SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS if version >= 6 else 0,
     )
-    size = 8 if version < 4 else 16 if version < 6 else 24
-    pointer = ctypes.cast(ctypes.byref(attributes), ctypes.c_void_p)
-    ruleset = syscall(SYS_LANDLOCK_CREATE_RULESET, pointer, size, 0)
+    ruleset = _create_ruleset(attributes, version)
     hidden = sorted(os.path.realpath(path) for path in masked)
     for path in read:
         for allowed, rights in _without(os.path.realpath(path), hidden):
@@ -74,20 +73,49 @@ def restrict_files(
     os.close(ruleset)
 
 
-def _without(path: str, hidden: list[str]) -> list[tuple[str, int]]:
-    """Rules that allow reading a path but for what is hidden below it: its folders can be listed, and each
-    child without anything hidden is allowed as a whole."""
-    if path in hidden:
-        return []
-    inside = [one for one in hidden if one.startswith(path.rstrip("/") + "/")]
+def hide_files(masked: Iterable[str]) -> None:
+    """Refuses to read what is masked and restricts nothing else. Needs no_new_privs. Raises OSError."""
+    version = landlock_version()
+    # Moves between folders are refused by every ruleset that does not allow them.
+    moves = REFER if version >= 2 else 0
+    ruleset = _create_ruleset(_RulesetAttributes(READ_FILE | moves, 0, 0), version)
+    _allow(ruleset, "/", moves)
+    for allowed, rights in _without("/", sorted(os.path.realpath(path) for path in masked)):
+        _allow(ruleset, allowed, rights & READ_FILE)
+    syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
+
+
+def _create_ruleset(attributes: _RulesetAttributes, version: int) -> int:
+    size = 8 if version < 4 else 16 if version < 6 else 24
+    pointer = ctypes.cast(ctypes.byref(attributes), ctypes.c_void_p)
+    return syscall(SYS_LANDLOCK_CREATE_RULESET, pointer, size, 0)
+
+
+def _without(path: str, hidden: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Rules that allow reading a path but for what is hidden below it (sorted): its folders can be listed,
+    and each child without anything hidden is allowed as a whole."""
+    inside = _below(path, hidden)
     if not inside:
-        return [(path, READ)]
-    rules = [(path, READ_DIR)]
-    for name in os.listdir(path):
-        child = os.path.join(path, name)
-        if not os.path.islink(child):
-            rules += _without(child, inside)
-    return rules
+        if path not in hidden:
+            yield path, READ
+        return
+    yield path, READ_DIR
+    with os.scandir(path) as children:
+        for child in children:
+            if child.path in inside or child.is_symlink():
+                continue
+            if child.is_dir():
+                yield from _without(child.path, inside)
+            else:
+                yield child.path, READ
+
+
+def _below(path: str, hidden: Sequence[str]) -> Sequence[str]:
+    """Those of the sorted paths that lie below a folder: they stand together."""
+    folder = path.rstrip("/") + "/"
+    first = bisect_left(hidden, folder)
+    return hidden[first : bisect_left(hidden, folder[:-1] + chr(ord("/") + 1), first)]
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

@@ -19,6 +19,7 @@ from types import FrameType
 from trainer.sandbox import kernel
 from trainer.sandbox.container import container_name, remove_container, start_pumps
 from trainer.sandbox.enter import pipes_folder, start_candidate
+from trainer.sandbox.hide import hide_inside
 from trainer.sandbox.plan import Plan, parse_plan
 from trainer.sandbox.process_cap import kernel_cap, make_group, remove_group
 from trainer.sandbox.recorder import Recorder
@@ -54,6 +55,7 @@ class Supervisor:
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() == 1:
                 return 1  # the daemon died before the line above could tell
+        self.plan = hide_inside(self.plan)
         limit = self.plan.limits.processes
         group = make_group(kernel_cap(limit)) if limit else None
         is_container = self.plan.tier == "CONTAINER"
