@@ -7,6 +7,7 @@ cannot be written, it is used for this run all the same.
 
 import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -47,8 +48,8 @@ class AttentionShape:
 
 @dataclass(frozen=True)
 class Choice:
-    """The backend, how it was found (asked, order, timed, cached) and the seconds of all that were timed:
-    forward and backward of all layers."""
+    """The backend, how it was found (asked, order, timed, cached) and the seconds of those that were timed to
+    the end: forward and backward of all layers."""
 
     backend: str
     how: str
@@ -71,28 +72,45 @@ def choose_timed(name: str, device: torch.device, shape: AttentionShape, cache: 
     candidates = list(_candidates(shape))
     if len(candidates) == 1:
         return Choice(candidates[0], "order", {})
-    seconds: dict[tuple[str, int], float] = {}  # a layer by cuDNN costs the same whatever the others use
-
-    def measure(backend: str) -> float:
-        total = 0.0
-        for window in shape.windows:
-            by_cudnn = backend.endswith(CUDNN) and window >= shape.length - 1
-            layer = CUDNN if by_cudnn else backend.removesuffix(CUDNN), window
-            if layer not in seconds:
-                seconds[layer] = time_layer(backend, device, shape, window)
-            total += seconds[layer]
-        return total
-
-    choice = fastest(candidates, measure)
+    print(f"timing attention by {', '.join(candidates)}, once per machine", file=sys.stderr)
+    choice = fastest(
+        candidates,
+        lambda backend, window: time_layer(backend, device, shape, window),
+        shape.windows,
+        shape.length,
+    )
     return keep_choice(path, key, choice) if choice.seconds else choice
 
 
-def fastest(candidates: list[str], measure: Callable[[str], float]) -> Choice:
-    """The candidate of least seconds; one that raises is left out. None left: the first, unmeasured."""
+def fastest(
+    candidates: list[str], measure: Callable[[str, int], float], windows: tuple[int, ...], length: int
+) -> Choice:
+    """The candidate of least seconds over all windows; one that raises is left out. None left: the first,
+    unmeasured.
+
+    What has to be compiled comes last, and a candidate is given up, not measured further, once it could only
+    win by a layer faster than all that were measured of that window: compiling one takes up to ten seconds.
+    """
+    layers: dict[tuple[str, int], float] = {}  # by cuDNN a layer costs the same whatever the others use
+
+    def total(backend: str, best: float) -> float:
+        found = [min((s for (_, w), s in layers.items() if w == window), default=0.0) for window in windows]
+        for number, window in enumerate(windows):
+            by_cudnn = backend.endswith(CUDNN) and window >= length - 1
+            layer = CUDNN if by_cudnn else backend.removesuffix(CUDNN), window
+            if layer not in layers:
+                layers[layer] = measure(backend, window)
+            found[number] = layers[layer]
+            if sum(found) > best:
+                return math.inf
+        return sum(found)
+
     seconds: dict[str, float] = {}
-    for backend in candidates:
+    for backend in sorted(candidates, key=lambda name: name.startswith("flex")):
         try:
-            seconds[backend] = measure(backend)
+            needed = total(backend, min(seconds.values(), default=math.inf))
+            if needed < math.inf:
+                seconds[backend] = needed
         except Exception as error:  # a kernel that does not run here raises whatever it likes
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             print(f"attention {backend} cannot run here: {reason[:200]}", file=sys.stderr)

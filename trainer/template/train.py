@@ -769,12 +769,15 @@ def train(run: RunSpec) -> dict[str, Any]:
     flops_per_token = model.flops_per_token()
     clock = BudgetClock(run.budget, TOTAL_BATCH_SIZE, flops_per_token)
     if ranks.leads:
-        print(f"{num_params / 1e6:.1f} M parameters, {model.attention_backend} attention on {device.name}")
+        what = f"{num_params / 1e6:.1f} M parameters, {model.attention_backend} attention on {device.name}"
+        print(f"{what}; {time.monotonic() - began:.1f} s", flush=True)
     if run.compile == "on" or (run.compile == "auto" and device.compiles):
         model.body = torch.compile(model.body, dynamic=False)
         model.plain_loss = torch.compile(model.plain_loss, dynamic=False)
         optimizer.compile()
         warm_up(model, optimizer, device)
+        if ranks.leads:
+            print(f"compiled; {time.monotonic() - began:.1f} s", flush=True)
 
     loader = TokenLoader(
         rows, DEVICE_BATCH_SIZE, run.seed, device.torch_device, ranks.rank, ranks.world, PREFETCH

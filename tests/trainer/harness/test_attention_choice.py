@@ -22,21 +22,44 @@ SHAPE = AttentionShape(rows=2, length=64, heads=2, head_dim=8, windows=(8, 8, 64
 
 
 def test_the_fastest_wins_and_what_cannot_run_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    def measure(backend: str) -> float:
+    def measure(backend: str, _window: int) -> float:
         if backend == "fa3":
             raise RuntimeError("no kernel image\nfor this device")
-        return {"flex": 0.3, "varlen": 0.2}[backend]
+        return {"flex": 0.1, "varlen": 0.2}[backend]
 
-    choice = fastest(["fa3", "flex", "varlen"], measure)
-    assert choice == Choice("varlen", "timed", {"flex": 0.3, "varlen": 0.2})
+    choice = fastest(["fa3", "flex", "varlen"], measure, (8,), 64)
+    assert choice == Choice("flex", "timed", {"flex": 0.1, "varlen": 0.2})
     assert "attention fa3 cannot run here: no kernel image" in capsys.readouterr().err
 
 
 def test_with_nothing_measured_the_first_in_order_is_used() -> None:
-    def measure(_backend: str) -> float:
+    def measure(_backend: str, _window: int) -> float:
         raise RuntimeError
 
-    assert fastest(["flex", "sdpa"], measure) == Choice("flex", "order", {})
+    assert fastest(["flex", "sdpa"], measure, (8,), 64) == Choice("flex", "order", {})
+
+
+@pytest.mark.parametrize(
+    ("flex", "best", "asked"),
+    [
+        # Slower at the short window: the full one, which would be compiled, is not asked for.
+        ({8: 5.0, 64: 1.0}, "varlen+cudnn", ["flex 8"]),
+        ({8: 1.0, 64: 9.0}, "flex+cudnn", ["flex 8", "flex 64"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_win_any_more_is_not_compiled(
+    flex: dict[int, float], best: str, asked: list[str]
+) -> None:
+    measured = []
+
+    def measure(backend: str, window: int) -> float:
+        measured.append(f"{backend} {window}")
+        if backend.startswith("flex"):
+            return flex[window]
+        return 2.0 if window == 8 else 5.0 if backend == "varlen" else 4.0
+
+    choice = fastest(["flex", "flex+cudnn", "varlen", "varlen+cudnn"], measure, (8, 8, 64), 64)
+    assert (choice.backend, measured) == (best, ["varlen 8", "varlen 64", "varlen+cudnn 64", *asked])
 
 
 def test_choices_of_several_shapes_are_kept_and_read_back(tmp_path: Path) -> None:
