@@ -13,17 +13,33 @@ from pathlib import Path
 from services.errors import (
     ConfigurationError,
     FailedPreconditionError,
+    InternalError,
     InvalidArgumentError,
     ResourceExhaustedError,
     ServiceError,
     UnavailableError,
 )
 from trainer.data.dataset import Dataset, list_datasets
+from trainer.data.errors import (
+    CorpusNotFoundError,
+    CorpusTooSmallError,
+    CorpusUnreadableError,
+    DataDiskFullError,
+    DatasetCorruptError,
+    DownloadError,
+)
 from trainer.presets import Preset
 from trainer.runs.process_tree import kill_tree
 
 _PROGRESS = re.compile(r"^prepare: (?P<stage>[a-z]+) (?P<percent>\d+)%")
 _DOWNLOAD = re.compile(r"^download: (?P<name>\S+) (?P<done>\d+) of (?P<total>\d+) MiB")
+_KINDS = (
+    CorpusTooSmallError,
+    CorpusNotFoundError,
+    CorpusUnreadableError,
+    DownloadError,
+    DatasetCorruptError,
+)
 _STAGES = {"split": "collect", "tokenizer": "tokenizer", "rows": "pack", "finish": "pack"}
 
 
@@ -105,7 +121,9 @@ def _refuse_mismatch(dataset: Dataset, preset: Preset) -> None:
 
 async def prepare_data(folder: Path, wanted: Wanted) -> AsyncIterator[Progress]:
     """Progress, then one with the data set. Raises InvalidArgumentError (UNKNOWN_DATA_SOURCE),
-    FailedPreconditionError (CORPUS_TOO_SMALL), ResourceExhaustedError (STORE_FULL), UnavailableError."""
+    FailedPreconditionError (CORPUS_TOO_SMALL, DATA_UNUSABLE), NotFoundError (CORPUS_NOT_FOUND), DataLossError
+    (CORPUS_UNREADABLE, DATASET_CORRUPT), ResourceExhaustedError (STORE_FULL), UnavailableError
+    (DOWNLOAD_FAILED, PREPARATION_INTERRUPTED)."""
     source = wanted.source or wanted.preset.source
     if source not in ("python", "climbmix") and not re.fullmatch(r"files:.+", source):
         raise InvalidArgumentError(
@@ -141,7 +159,7 @@ async def prepare_data(folder: Path, wanted: Wanted) -> AsyncIterator[Progress]:
             await kill_tree(process.pid)
             await process.wait()
     if code != 0:
-        raise _failure(code, last.removeprefix("error: "))
+        raise _failure(code, last.removeprefix("error: "), text)
     digest = str(json.loads(text.splitlines()[-1])["data_hash"])
     dataset = next(found for found in list_datasets(folder) if found.manifest.data_hash == digest)
     yield Progress("ready", 1, 1, "rows", dataset)
@@ -186,12 +204,17 @@ def _parse(line: str) -> Progress | None:
     return None
 
 
-def _failure(code: int, message: str) -> ServiceError:
-    message = message or f"the preparation ended with code {code}"
+def _failure(code: int, last: str, output: str) -> ServiceError:
+    """What the preparation said, as its own type: as JSON on its standard output where it has a reason."""
     if code == 2:
-        return InvalidArgumentError(message, field="dataset", reason="UNKNOWN_DATA_SOURCE")
-    if "no space left" in message.lower():
-        return ResourceExhaustedError(message, reason="STORE_FULL")
-    if "download" in message.lower():
-        return UnavailableError(message, reason="DOWNLOAD_FAILED")
-    return FailedPreconditionError(message, reason="CORPUS_TOO_SMALL")
+        return InvalidArgumentError(last, field="dataset", reason="UNKNOWN_DATA_SOURCE")
+    if output.strip():
+        said = json.loads(output.splitlines()[-1])
+        if said["reason"] == DataDiskFullError.default_reason:
+            return ResourceExhaustedError(said["message"], reason="STORE_FULL")
+        kinds = (kind for kind in _KINDS if kind.default_reason == said["reason"])
+        return next(kinds, InternalError)(said["message"])
+    if code == 1:
+        return FailedPreconditionError(last, reason="DATA_UNUSABLE")
+    message = f"the preparation was ended (code {code}) and left nothing half made; ask again"
+    return UnavailableError(message, reason="PREPARATION_INTERRUPTED")

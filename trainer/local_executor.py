@@ -24,6 +24,8 @@ from trainer.sandbox.plan import parse_plan
 from trainer.sandbox.tiers import choose_tier
 from trainer.settings import TrainerSettings
 
+SAMPLES_AT_ONCE = 2  # each loads torch and a model, beside the experiments; others wait
+
 
 class LocalExecutor:
     """Runs on the CPU slots or the GPUs that the daemon leases."""
@@ -38,6 +40,7 @@ class LocalExecutor:
         self._capabilities = capabilities
         self._data = settings.data.resolve()
         self._released = False
+        self._sampling = asyncio.Semaphore(SAMPLES_AT_ONCE)
         cores = _core_count()
         self._run_settings = RunSettings(
             tier=capabilities.tier,
@@ -110,7 +113,8 @@ class LocalExecutor:
                 f"experiment {job.request.experiment_id} kept no checkpoint", reason="ARTIFACT_NOT_FOUND"
             )
         dataset = find_data(self._data, job.request.data_hash, PRESETS[job.request.preset])
-        return await sample_from(job, dataset, self._run_settings, request)
+        async with self._sampling:
+            return await sample_from(job, dataset, self._run_settings, request)
 
     async def recover(self, folder: Path, *, adopt: bool) -> bool:
         """A run can be adopted when its supervisor has left a record of this boot, made in the tier that is

@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        if options.json:
+            print(json.dumps({"reason": error.reason, "message": error.message}))  # noqa: T201
         return 1
     except OSError as error:
         place = f"{error.filename}: {error.strerror}" if error.filename else str(error)

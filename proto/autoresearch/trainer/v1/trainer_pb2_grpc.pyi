@@ -31,8 +31,9 @@ class TrainerServiceStub:
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.trainer.v1.TrainerService):
     EXPERIMENT_NOT_FOUND, EXPERIMENT_CONFLICT, QUEUE_FULL, INVALID_EXPERIMENT_ID, SOURCE_TOO_LARGE,
     INVALID_BUDGET, DATA_NOT_FOUND, DATA_MISMATCH, DEVICE_CLASS_MISMATCH, SANDBOX_UNAVAILABLE,
-    UNKNOWN_PRESET, UNKNOWN_DATA_SOURCE, CORPUS_TOO_SMALL, STORE_FULL, ARTIFACT_NOT_FOUND,
-    INVALID_PAGE_TOKEN, DOES_NOT_FIT, UNSPECIFIED_ENUM, ARTIFACT_DAMAGED, DOWNLOAD_FAILED.
+    UNKNOWN_PRESET, UNKNOWN_DATA_SOURCE, CORPUS_TOO_SMALL, CORPUS_NOT_FOUND, CORPUS_UNREADABLE, DATASET_CORRUPT,
+    DATA_UNUSABLE, STORE_FULL, DOWNLOAD_FAILED, PREPARATION_INTERRUPTED, ARTIFACT_NOT_FOUND,
+    INVALID_PAGE_TOKEN, DOES_NOT_FIT, UNSPECIFIED_ENUM, ARTIFACT_DAMAGED.
     """
 
     @_typing.overload
@@ -70,8 +71,9 @@ class TrainerServiceStub:
     """
     PrepareData: _grpc.UnaryStreamMultiCallable[_trainer_pb2.PrepareDataRequest, _trainer_pb2.PrepareDataResponse]
     """Makes a dataset ready, streaming progress; the last message holds the dataset. Does nothing twice.
-    Fails with INVALID_ARGUMENT (UNKNOWN_DATA_SOURCE), FAILED_PRECONDITION (CORPUS_TOO_SMALL) and
-    RESOURCE_EXHAUSTED (STORE_FULL).
+    Fails with INVALID_ARGUMENT (UNKNOWN_DATA_SOURCE), FAILED_PRECONDITION (CORPUS_TOO_SMALL, DATA_UNUSABLE),
+    NOT_FOUND (CORPUS_NOT_FOUND), DATA_LOSS (CORPUS_UNREADABLE, DATASET_CORRUPT), RESOURCE_EXHAUSTED
+    (STORE_FULL) and UNAVAILABLE (DOWNLOAD_FAILED, PREPARATION_INTERRUPTED).
     """
     SampleText: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.SampleTextRequest, _trainer_pb2.SampleTextResponse]
     """Draws text from a checkpoint kept by an experiment, in the sandbox.
@@ -84,8 +86,9 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.trainer.v1.TrainerService):
     EXPERIMENT_NOT_FOUND, EXPERIMENT_CONFLICT, QUEUE_FULL, INVALID_EXPERIMENT_ID, SOURCE_TOO_LARGE,
     INVALID_BUDGET, DATA_NOT_FOUND, DATA_MISMATCH, DEVICE_CLASS_MISMATCH, SANDBOX_UNAVAILABLE,
-    UNKNOWN_PRESET, UNKNOWN_DATA_SOURCE, CORPUS_TOO_SMALL, STORE_FULL, ARTIFACT_NOT_FOUND,
-    INVALID_PAGE_TOKEN, DOES_NOT_FIT, UNSPECIFIED_ENUM, ARTIFACT_DAMAGED, DOWNLOAD_FAILED.
+    UNKNOWN_PRESET, UNKNOWN_DATA_SOURCE, CORPUS_TOO_SMALL, CORPUS_NOT_FOUND, CORPUS_UNREADABLE, DATASET_CORRUPT,
+    DATA_UNUSABLE, STORE_FULL, DOWNLOAD_FAILED, PREPARATION_INTERRUPTED, ARTIFACT_NOT_FOUND,
+    INVALID_PAGE_TOKEN, DOES_NOT_FIT, UNSPECIFIED_ENUM, ARTIFACT_DAMAGED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -120,8 +123,9 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     """
     PrepareData: _aio.UnaryStreamMultiCallable[_trainer_pb2.PrepareDataRequest, _trainer_pb2.PrepareDataResponse]  # type: ignore[assignment]
     """Makes a dataset ready, streaming progress; the last message holds the dataset. Does nothing twice.
-    Fails with INVALID_ARGUMENT (UNKNOWN_DATA_SOURCE), FAILED_PRECONDITION (CORPUS_TOO_SMALL) and
-    RESOURCE_EXHAUSTED (STORE_FULL).
+    Fails with INVALID_ARGUMENT (UNKNOWN_DATA_SOURCE), FAILED_PRECONDITION (CORPUS_TOO_SMALL, DATA_UNUSABLE),
+    NOT_FOUND (CORPUS_NOT_FOUND), DATA_LOSS (CORPUS_UNREADABLE, DATASET_CORRUPT), RESOURCE_EXHAUSTED
+    (STORE_FULL) and UNAVAILABLE (DOWNLOAD_FAILED, PREPARATION_INTERRUPTED).
     """
     SampleText: _aio.UnaryUnaryMultiCallable[_trainer_pb2.SampleTextRequest, _trainer_pb2.SampleTextResponse]  # type: ignore[assignment]
     """Draws text from a checkpoint kept by an experiment, in the sandbox.
@@ -133,8 +137,9 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     Error reasons (google.rpc.ErrorInfo, domain autoresearch.trainer.v1.TrainerService):
     EXPERIMENT_NOT_FOUND, EXPERIMENT_CONFLICT, QUEUE_FULL, INVALID_EXPERIMENT_ID, SOURCE_TOO_LARGE,
     INVALID_BUDGET, DATA_NOT_FOUND, DATA_MISMATCH, DEVICE_CLASS_MISMATCH, SANDBOX_UNAVAILABLE,
-    UNKNOWN_PRESET, UNKNOWN_DATA_SOURCE, CORPUS_TOO_SMALL, STORE_FULL, ARTIFACT_NOT_FOUND,
-    INVALID_PAGE_TOKEN, DOES_NOT_FIT, UNSPECIFIED_ENUM, ARTIFACT_DAMAGED, DOWNLOAD_FAILED.
+    UNKNOWN_PRESET, UNKNOWN_DATA_SOURCE, CORPUS_TOO_SMALL, CORPUS_NOT_FOUND, CORPUS_UNREADABLE, DATASET_CORRUPT,
+    DATA_UNUSABLE, STORE_FULL, DOWNLOAD_FAILED, PREPARATION_INTERRUPTED, ARTIFACT_NOT_FOUND,
+    INVALID_PAGE_TOKEN, DOES_NOT_FIT, UNSPECIFIED_ENUM, ARTIFACT_DAMAGED.
     """
 
     @_abc_1.abstractmethod
@@ -221,8 +226,9 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_pb2.PrepareDataResponse], _abc.AsyncIterator[_trainer_pb2.PrepareDataResponse]]:
         """Makes a dataset ready, streaming progress; the last message holds the dataset. Does nothing twice.
-        Fails with INVALID_ARGUMENT (UNKNOWN_DATA_SOURCE), FAILED_PRECONDITION (CORPUS_TOO_SMALL) and
-        RESOURCE_EXHAUSTED (STORE_FULL).
+        Fails with INVALID_ARGUMENT (UNKNOWN_DATA_SOURCE), FAILED_PRECONDITION (CORPUS_TOO_SMALL, DATA_UNUSABLE),
+        NOT_FOUND (CORPUS_NOT_FOUND), DATA_LOSS (CORPUS_UNREADABLE, DATASET_CORRUPT), RESOURCE_EXHAUSTED
+        (STORE_FULL) and UNAVAILABLE (DOWNLOAD_FAILED, PREPARATION_INTERRUPTED).
         """
 
     @_abc_1.abstractmethod
