@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -19,6 +19,7 @@ from trainer.leasing import next_lease
 from trainer.runs.live_run import LiveRun
 
 EVENTS_PER_READ = 200
+FULL_DISK_SECONDS = 2.0  # between attempts to write an end
 log = logging.getLogger(__name__)
 
 
@@ -263,7 +264,9 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
         except asyncio.CancelledError:
             self._finish_cancelled(live)
         except ServiceError as error:
-            self._finish(live, State.FAILED, Result(failure=Failure.INTERNAL, failure_message=error.message))
+            full = isinstance(error, ResourceExhaustedError)
+            failure = Failure.DISK_FULL if full else Failure.INTERNAL
+            self._finish(live, State.FAILED, Result(failure=failure, failure_message=error.message))
         except OSError as error:
             full = error.errno in (28, 122)
             failure = Failure.DISK_FULL if full else Failure.INTERNAL
@@ -290,9 +293,16 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
         message = "the trainer was stopped while the experiment ran; start it again under a new id"
         self._finish(live, State.FAILED, Result(failure=Failure.INTERRUPTED, failure_message=message))
 
-    def _finish(self, live: LiveRun, state: State, result: Result) -> None:
-        # On a full disk the next start finds it unfinished and closes it.
-        with suppress(ResourceExhaustedError):
-            live.change(state=state, end_time=self._now(), result=result)
+    def _finish(self, live: LiveRun, state: State, result: Result, ended: float | None = None) -> None:
+        """Tries again while the journal's disk is full; a daemon that stops before leaves it to the next."""
+        ended = self._now() if ended is None else ended
+        try:
+            live.change(state=state, end_time=ended, result=result)
+        except ResourceExhaustedError as error:
+            if not self._closing:
+                log.warning("the end of an experiment waits to be written", extra={"why": error.message})
+                later = asyncio.get_running_loop().call_later
+                later(FULL_DISK_SECONDS, self._finish, live, state, result, ended)
+                return
         self._live.pop(live.experiment.experiment_id, None)
         live.close()

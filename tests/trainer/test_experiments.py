@@ -207,6 +207,26 @@ async def test_what_a_full_disk_kept_from_the_queue_runs_when_it_is_asked_for_ag
     assert (states[0], states[-1]) == (pb.EXPERIMENT_STATE_QUEUED, pb.EXPERIMENT_STATE_SUCCEEDED)
 
 
+async def test_a_disk_that_fills_up_during_a_run_loses_nothing_of_its_result(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    async with serving(ScriptedExecutor(seconds=1.0), small_disk) as lab:
+        await lab.client.start(request("e1"))
+        await _until(lab, "e1", pb.EXPERIMENT_STATE_TRAINING)
+        with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+            while file.write(bytes(1 << 12)):
+                pass
+        while lab.experiments.running_count:
+            await asyncio.sleep(0.05)
+        assert (await lab.client.get("e1")).state == pb.EXPERIMENT_STATE_TRAINING  # never shown unwritten
+        with pytest.raises(ResourceExhaustedError, match="free some space"):
+            await lab.client.start(request("e2", "x = 1\n" * 20_000))
+        filler.unlink()
+        last = (await watch_to_end(lab.client, "e1"))[-1].state
+        assert (last.state, last.result.HasField("val_bpb")) == (pb.EXPERIMENT_STATE_SUCCEEDED, True)
+        await lab.client.start(request("e2"))
+        assert (await watch_to_end(lab.client, "e2"))[-1].state.state == pb.EXPERIMENT_STATE_SUCCEEDED
+
+
 async def test_no_number_keeps_experiments_from_being_listed(lab: Served) -> None:
     source = f"DEPTH = 10**40\nMATRIX_LR = 1{'0' * 400}\n"
     budget = pb.Budget(kind=pb.BUDGET_KIND_TOKENS, amount=1e23)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
 
@@ -55,7 +56,9 @@ class LiveRun:
         end_time: float | None = None,
         result: Result | None = None,
     ) -> None:
-        """Enters a state: durable before any watcher sees it. Raises ResourceExhaustedError."""
+        """Enters a state: durable before any watcher sees it. Raises ResourceExhaustedError, and then nothing
+        has changed."""
+        before = self.experiment, self._sequence, [*self._pending]
         if state.is_terminal and self._dropped:
             self._add("dropped", body(count=self._dropped))
         experiment = replace(self.experiment, state=state, last_sequence=self._sequence + 1)
@@ -69,7 +72,11 @@ class LiveRun:
         self.experiment = experiment
         self._add("state", _EXPERIMENT.dump_json(experiment).decode())
         pending, self._pending = self._pending, []
-        self._journal.save(experiment, pending)
+        try:
+            self._journal.save(experiment, pending)
+        except ResourceExhaustedError:
+            self.experiment, self._sequence, self._pending = before
+            raise
         self._wake()
 
     def apply(self, event: RunEvent) -> None:
@@ -80,7 +87,8 @@ class LiveRun:
                 self.experiment, tier=event.tier, progress=max(event.progress, self.experiment.progress)
             )
             if _ORDER.index(event.state) > _ORDER.index(self.experiment.state):
-                self.change(state=event.state)
+                with suppress(ResourceExhaustedError):  # the run goes on; only its end has to be written
+                    self.change(state=event.state)
         elif isinstance(event, MetricEvent):
             self._metrics += 1
             tracing.note("metric", {**event.values, "step": event.step})
