@@ -12,11 +12,14 @@ import pytest
 
 from services.errors import ConfigurationError
 from tests.contract.executor_spec import Subject, end_of, make_job, run_job
+from tests.trainer.test_sandbox import run_plan
 from trainer.executor import Job
 from trainer.experiment import Budget, ExperimentRequest, Failure, Tier
 from trainer.local_executor import LocalExecutor
 from trainer.presets import PRESETS
+from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.container import LABEL, engine_command
+from trainer.sandbox.plan import Limits
 from trainer.settings import TrainerSettings
 from trainer.templates import research_file
 
@@ -86,6 +89,31 @@ raise RuntimeError(f"reached {{reached}}") if reached else PermissionError("noth
     result = end_of(await run_job(subject, make_job(subject, source, "escape")))
     assert result.failure is Failure.SANDBOX_VIOLATION, result.failure_message
     assert (tmp_path / "outside").read_text() == "untouched"
+
+
+@pytest.mark.parametrize("count", [3, 3_000])
+async def test_hidden_files_stay_hidden_however_many(subject: Subject, tmp_path: Path, count: int) -> None:
+    assert (await subject.executor.capabilities()).tier is Tier.CONTAINER
+    shown, scratch = tmp_path / "shown", tmp_path / "run" / "scratch"
+    for folder in (shown, scratch):
+        folder.mkdir(parents=True)
+    (shown / "open.txt").write_text("open")
+    hidden = [shown / f"{number}.txt" for number in range(count)]
+    for path in hidden:
+        path.write_text("secret")
+    code = (
+        f"print(open('{shown}/open.txt').read())\n"
+        f"try: print(open('{hidden[-1]}').read())\n"
+        "except PermissionError: print('refused')\n"
+    )
+    files = CandidateFiles((shown,), (), tuple(map(str, hidden)))
+    image = TrainerSettings(data=tmp_path).container_image
+    plan = candidate_plan(
+        ["-c", code], files, tier="CONTAINER", scratch=scratch, environment={},
+        limits=Limits(wall_seconds=100), container=(image, ENGINE),
+    )  # fmt: skip
+    _, output, errors = run_plan(plan, tmp_path)
+    assert output.split() == ["open", "refused"], errors
 
 
 async def test_memory_is_capped(subject: Subject) -> None:
