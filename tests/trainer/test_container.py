@@ -62,9 +62,9 @@ async def test_a_run_is_trained_and_scored_in_a_container(subject: Subject) -> N
     assert subject.living() == 0
 
 
-async def test_nothing_outside_can_be_reached(subject: Subject, data: Path, tmp_path: Path) -> None:
-    manifest = json.loads(next(data.glob("*/manifest.json")).read_text())
-    validation = next(data.glob("*/validation/rows.bin"))
+async def test_nothing_outside_can_be_reached(subject: Subject, tiny_data: Path, tmp_path: Path) -> None:
+    manifest = json.loads(next(tiny_data.glob("*/manifest.json")).read_text())
+    validation = next(tiny_data.glob("*/validation/rows.bin"))
     (tmp_path / "outside").write_text("untouched")
     source = f"""
 import os, socket
