@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -55,6 +56,26 @@ def preset_here() -> str:
 def gpu_driver_is_present() -> bool:
     """Whether asking torch for a GPU is worth seconds of start-up."""
     return sys.platform == "darwin" or os.name == "nt" or Path("/proc/driver/nvidia").exists()
+
+
+def bytecode_warning(folder: Path | None = None, *, compiles: bool | None = None) -> str:
+    """What to do where torch was installed without bytecode, as uv does: every run then loads it anew from its
+    source, since a candidate may not write there. Empty where all is well. folder is torch's own."""
+    if folder is None:
+        spec = importlib.util.find_spec("torch")
+        if spec is None or spec.origin is None:
+            return ""
+        folder = Path(spec.origin).parent
+    loaded = ["__init__.py"]
+    if gpu_driver_is_present() if compiles is None else compiles:
+        loaded.append("_inductor/compile_fx.py")
+    sources = [folder / name for name in loaded if (folder / name).is_file()]
+    if all(Path(importlib.util.cache_from_source(str(path))).is_file() for path in sources):
+        return ""
+    return (
+        "torch has no bytecode here, so each run takes twice as long to load it; "
+        f"make it once: {sys.executable} -m compileall -q {folder}"
+    )
 
 
 def torch_version() -> str:

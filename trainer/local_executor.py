@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.errors import FailedPreconditionError, NotFoundError
 from trainer.datasets import find_data
-from trainer.devices import host_memory_bytes, probe_devices, torch_version
+from trainer.devices import bytecode_warning, host_memory_bytes, probe_devices, torch_version
 from trainer.executor import Capabilities, DeviceInfo, Job, RunEvent, SampleRequest
 from trainer.experiment import ExperimentRequest, Origin, Tier
 from trainer.presets import PRESETS
@@ -63,6 +63,8 @@ class LocalExecutor:
 
         Raises ConfigurationError when the tier asked for does not work, or would show data and state."""
         devices, warnings = await probe_devices(settings.slots)
+        if without_bytecode := bytecode_warning():
+            warnings = (*warnings, without_bytecode)
         if settings.device_memory_limit_gib and open_device_memory() is None:
             warnings = (
                 *warnings,
