@@ -59,8 +59,8 @@ def gpu_driver_is_present() -> bool:
 
 
 def bytecode_warning(folder: Path | None = None, *, compiles: bool | None = None) -> str:
-    """What to do where torch was installed without bytecode, as uv does: every run then loads it anew from its
-    source, since a candidate may not write there. Empty where all is well. folder is torch's own."""
+    """What to do where torch was installed without bytecode, as uv does: every run then loads it anew from
+    its source, since a candidate may not write there. Empty where all is well. folder is torch's own."""
     if folder is None:
         spec = importlib.util.find_spec("torch")
         if spec is None or spec.origin is None:
