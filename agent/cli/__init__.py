@@ -8,7 +8,7 @@ import sys
 import tempfile
 import traceback
 
-from agent.cli.console import print_error
+from agent.cli.console import print_error, tolerate_any_text
 from agent.cli.exit_codes import ExitCode, exit_code
 from services.errors import ServiceError
 
@@ -20,6 +20,7 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Runs one command and answers its exit code."""
+    tolerate_any_text()
     try:
         from agent.cli.application import run_application
 
@@ -37,6 +38,12 @@ def run_command(arguments: list[str]) -> int:
     except OSError as error:
         print_error(_explain(error))
         return ExitCode.FULL if error.errno in (28, 122) else ExitCode.FAILED
+    except UnicodeEncodeError as error:
+        print_error(
+            f"{error.object!r} holds bytes that are no text in the encoding of this terminal "
+            f"({sys.getfilesystemencoding()}): choose another name for the folder, or set PYTHONUTF8=1"
+        )
+        return ExitCode.USAGE
     except Exception as error:
         print_error(f"internal error ({type(error).__name__}); details are in {_keep_traceback()}")
         return ExitCode.INTERNAL

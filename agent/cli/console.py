@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import sys
@@ -13,11 +15,28 @@ PIPE_WIDTH = 120
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
+class _Console(Console):
+    """Leaves it to the command what a reader that went away means; rich's own answer is SystemExit."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def open_console(*, stderr: bool = False) -> Console:
-    """A console that obeys NO_COLOR and writes plain text of fixed width where it is not a terminal."""
+    """A console that obeys NO_COLOR and writes plain text of fixed width where it is not a terminal.
+
+    Its methods raise BrokenPipeError where the reader of the stream is gone.
+    """
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PIPE_WIDTH
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    return _Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def tolerate_any_text() -> None:
+    """What the terminal's encoding lacks is written as an escape (`\\xb1`) and is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_text(console: Console, text: str, style: str = "") -> None:
@@ -27,7 +46,8 @@ def print_text(console: Console, text: str, style: str = "") -> None:
 
 def print_json(value: Mapping[str, object]) -> None:
     """One JSON object on one line of stdout, flushed."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, sort_keys=False) + "\n")
+    escape = not (sys.stdout.encoding or "").lower().startswith("utf")  # a program reads it: \uXXXX is JSON
+    sys.stdout.write(json.dumps(value, ensure_ascii=escape, sort_keys=False) + "\n")
     sys.stdout.flush()
 
 
@@ -39,13 +59,14 @@ def print_line(text: str = "") -> None:
 
 def print_error(text: str) -> None:
     """One line on stderr that begins with "error: "."""
-    sys.stderr.write(f"error: {one_line(text)}\n")
+    print_note(f"error: {text}")
 
 
 def print_note(text: str) -> None:
-    """One line on stderr for a person; stdout stays for results."""
-    sys.stderr.write(f"{one_line(text)}\n")
-    sys.stderr.flush()
+    """One line on stderr for a person; stdout stays for results. No error where nobody reads it."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(f"{one_line(text)}\n")
+        sys.stderr.flush()
 
 
 def one_line(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ class Outcome:
     proposals: list[pb.Proposal] = field(default_factory=list)
     detached: bool = False
     interrupted: bool = False
+    unread: bool = False
+    """Nobody reads stdout any more (`| head`): an interrupt without a summary."""
 
 
 async def follow_session(
@@ -52,12 +55,13 @@ async def follow_session(
                     try:
                         work = unless_broken(_follow(link, request, view, outcome), link)
                         await unless_interrupted(work, asked)
-                    except Interrupted:
+                    except (Interrupted, BrokenPipeError) as end:
                         outcome.interrupted = True
+                        outcome.unread = isinstance(end, BrokenPipeError)
                         outcome.detached = link.stack is None
                         if link.stack is not None:
                             await _stop(link.client, outcome)
-                    if outcome.session.session_id:
+                    if outcome.session.session_id and not outcome.unread:
                         await _collect(link.client, outcome)
         except Interrupted:
             outcome.interrupted = True
@@ -65,6 +69,8 @@ async def follow_session(
         print_note(
             f"detached; the session goes on. Follow it again with the same command, {_stop_hint(request)}"
         )
+    if outcome.unread:
+        raise BrokenPipeError
     if as_json:
         print_json(summary_dict(outcome.session, outcome.proposals, outcome.interrupted))
     elif outcome.session.session_id and not outcome.detached:
@@ -157,4 +163,5 @@ async def list_all_proposals(client: AgentClient, session_id: str) -> list[pb.Pr
 
 
 def _stop_hint(request: pb.StartSessionRequest) -> str:
-    return f"stop it with `autoresearch stop --lab {request.lab} --tag {request.tag}` and the same --agent"
+    lab = shlex.quote(request.lab)
+    return f"stop it with `autoresearch stop --lab {lab} --tag {request.tag}` and the same --agent"

@@ -9,10 +9,12 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 from rich.console import Console
 
 from agent.cli.console import one_line, print_text
-from agent.cli.session_text import difference_text, proposal_table, score_text, stop_text
+from agent.cli.session_text import difference_text, proposal_table, score_text, stop_text, verdict_line
+from agent.report import KEPT, total_effect
 from agent.session.session_json import proposal_dict, session_dict
 
-KEPT = (pb.VERDICT_KEEP, pb.VERDICT_EQUIVALENT)
+NARROW = 80
+"""Columns below which a table would cut the words off; a terminal then gets a paragraph a proposal."""
 
 
 def summary_dict(session: pb.Session, proposals: list[pb.Proposal], interrupted: bool) -> dict[str, object]:
@@ -29,8 +31,13 @@ def print_summary(
     console: Console, session: pb.Session, proposals: list[pb.Proposal], *, last: int | None = None
 ) -> None:
     """The table, of the newest `last` proposals if given, and below it the facts, which are of all."""
+    shown = proposals[-(last or 0) :]
     console.print()
-    console.print(proposal_table(proposals[-(last or 0) :]))
+    if console.width < NARROW:
+        for proposal in shown:
+            print_text(console, verdict_line(proposal))
+    else:
+        console.print(proposal_table(shown))
     console.print()
     for line in summary_lines(session, proposals):
         print_text(console, line)
@@ -41,10 +48,15 @@ def summary_lines(session: pb.Session, proposals: list[pb.Proposal]) -> list[str
     lines = []
     if session.HasField("baseline_val_bpb"):
         best = session.best_val_bpb if session.HasField("best_val_bpb") else session.baseline_val_bpb
-        gain = session.baseline_val_bpb - best
+        effect = total_effect([proposal for proposal in proposals if proposal.number > 0])
         lines.append(
             f"Baseline {score_text(session.baseline_val_bpb)}, best {score_text(best)} bits per byte"
-            + (f" ({gain:.4f} better)" if gain > 0 else " (no improvement yet)")
+            + (
+                f", each the mean over its own seeds; on equal seeds what was kept changes the score by "
+                f"{effect[0]:+.4f} ± {effect[1]:.4f}"
+                if effect
+                else " (no improvement yet)"
+            )
         )
     if session.HasField("noise_sigma"):
         lines.append(

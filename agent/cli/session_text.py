@@ -90,7 +90,7 @@ def run_line(proposal: pb.Proposal, index: int) -> str:
 
 def verdict_line(proposal: pb.Proposal) -> str:
     """One line for a judged proposal."""
-    parts = [f"#{proposal.number} {verdict_name(proposal.verdict)}", f"val_bpb {_score(proposal)}"]
+    parts = [f"#{proposal.number} {verdict_name(proposal.verdict) or 'open'}", f"val_bpb {_score(proposal)}"]
     if proposal.HasField("difference"):
         parts.append(f"difference {difference_text(proposal)}")
     parts.append(one_line(proposal.description))

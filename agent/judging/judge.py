@@ -114,11 +114,14 @@ def judge(
         if count >= policy.max_pairs:
             return answer(Verdict.DISCARD, f"the noise is unknown after {count} pairs")
         return answer(Verdict.RETEST, "the noise is not known yet")
-    better = float(
-        weigh(mean, spread, count, noise.sigma, noise.degrees, learning, policy.design_effect, policy)
+    pooled, own = weigh_both(
+        mean, spread, count, noise.sigma, noise.degrees, learning, policy.design_effect, policy
     )
+    better = float(np.logaddexp(pooled, own))
     needed = -math.log(policy.level(number))
     if better >= needed:
+        if pooled < own:  # the proposal's own pairs show it: then their spread is the error that was used
+            error = math.sqrt(spread / (count - 1) / count)
         return answer(Verdict.KEEP, f"better: evidence {_odds(better)}, {_odds(needed)} needed")
     futile = float(policy.futile(noise.degrees, learning))
     hopeless = better <= futile
@@ -161,17 +164,32 @@ def weigh(
     An average of two e-processes, and so one itself: one judges by the moderated noise, the other (from
     three pairs on) by the proposal's own spread alone, which needs no assumption about other proposals.
     """
+    pooled, own = weigh_both(mean, spread, count, sigma, degrees, learning, effect, policy)
+    result: Array = np.logaddexp(pooled, own)
+    return result
+
+
+def weigh_both(
+    mean: npt.ArrayLike,
+    spread: npt.ArrayLike,
+    count: int,
+    sigma: npt.ArrayLike,
+    degrees: npt.ArrayLike,
+    learning: npt.ArrayLike,
+    effect: npt.ArrayLike,
+    policy: JudgePolicy,
+) -> tuple[Array, Array]:
+    """The two parts of `weigh` with their weights, as logarithms: by moderated noise, by own spread."""
     root = math.sqrt(count)
     moderated, total = moderate(spread, count, sigma, degrees)
     pooled = log_evidence(-np.asarray(mean) * root / moderated, np.asarray(effect) * root, total)
     if count < 3:
-        return pooled
+        return pooled, np.full(np.shape(pooled), -np.inf)
     own = np.sqrt(np.maximum(spread, 1e-30) / (count - 1))
     expected = np.asarray(effect) * np.where(learning, policy.learning_effect, 1.0) * root
     alone = log_evidence(-np.asarray(mean) * root / own, expected, np.full(np.shape(own), count - 1.0))
     share = np.where(learning, policy.learning_own_share, policy.own_share)
-    result: Array = np.logaddexp(np.log1p(-share) + pooled, np.log(share) + alone)
-    return result
+    return np.log1p(-share) + pooled, np.log(share) + alone
 
 
 def _identical(count: int, simpler: bool) -> Judgement:

@@ -102,6 +102,50 @@ async def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert err == b""
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
+async def test_a_reader_that_leaves_a_session_ends_it_without_a_traceback(flags: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    async with serve_agent(ScriptedAgent()) as address:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agent.cli", "run", "--agent", address, "--lab", "/a lab", *flags,
+            stdout=writing, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        os.close(writing)
+        _, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == ExitCode.FAILED
+    assert err.decode().splitlines() == [
+        "detached; the session goes on. Follow it again with the same command, "
+        "stop it with `autoresearch stop --lab '/a lab' --tag lab` and the same --agent"
+    ]
+
+
+async def test_a_terminal_without_unicode_gets_escapes_and_json_stays_json() -> None:
+    async with serve_agent(ScriptedAgent()) as address:
+        command = ("run", "--agent", address, "--lab", "/lab")
+        result = await run_command(*command, PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", LC_ALL="C")
+        as_json = await run_command(*command, "--json", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", LC_ALL="C")
+    assert result.code == as_json.code == 0, result.err
+    assert "-0.1000 \\xb1 0.0100" in result.out
+    assert all(json.loads(line) for line in as_json.lines)
+
+
+async def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:
+    result = await run_command("run", "--lab", os.fsdecode(b"lab\xff"), cwd=tmp_path)
+    assert result.code == ExitCode.USAGE
+    assert "no text in the encoding" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+async def test_a_narrow_terminal_gets_whole_words() -> None:
+    async with serve_agent(ScriptedAgent()) as address:
+        out = await run_on_a_terminal("history", "--agent", address, "--lab", "/lab", COLUMNS="40")
+    flat = " ".join(out.split())
+    assert "#1 keep val_bpb 1.900000 difference -0.1000 ± 0.0100" in flat
+    assert "…" not in out
+
+
 def test_wrong_use_is_a_message_and_code_two(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, named in (
         (["nonsense"], "'nonsense'. Try `autoresearch --help`"),

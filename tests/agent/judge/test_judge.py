@@ -66,6 +66,15 @@ def test_a_proposal_quieter_than_the_bound_can_prove_itself() -> None:
     assert verdict_of(steady, BOUND) is Verdict.KEEP
 
 
+def test_a_keep_shown_by_the_own_pairs_names_their_error_and_not_the_loose_bound() -> None:
+    differences = [-0.00034, -0.00023, -0.00032, -0.00033, -0.00039, -0.00035]
+    learning = NoiseEstimate(0.054, 4.0, pair_degrees=0.0, replicates=5)
+    judgement = judge(pairs_of(differences), learning, JudgePolicy())
+    assert judgement.verdict is Verdict.KEEP
+    assert judgement.standard_error == pytest.approx(0.00002, rel=0.2)
+    assert "-0.00033 ± 0.00002" in judgement.reason
+
+
 def test_a_proposal_noisier_than_the_others_is_not_kept_for_one_lucky_pair() -> None:
     assert verdict_of([-0.06, 0.05, -0.055]) is not Verdict.KEEP
     alike = NoiseEstimate(sigma=0.01, degrees=3.0, pair_degrees=80.0)
