@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import grpc
 from autoresearch.agent.v1 import agent_pb2 as pb
 from autoresearch.agent.v1 import agent_pb2_grpc as rpc
 
+from agent.ledger.records import SessionState
 from agent.llm.messages import event_message, progress_message, proposal_message, session_message
 from agent.session.session import Session
 from agent.session.sessions import Sessions
@@ -98,6 +100,9 @@ class AgentServicer(rpc.AgentServiceServicer):
 
 def describe(session: Session) -> pb.Session:
     record = session.record
+    if session.unwritten_end is not None and not session.running:
+        reason, detail = session.unwritten_end
+        record = replace(record, state=SessionState.STOPPED, stop_reason=reason, stop_detail=detail)
     totals = session.ledger.totals(session.session_id)
     last = session.ledger.last_sequence(session.session_id)
     return session_message(record, totals, str(session.lab), last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from agent.launch.plan import DaemonPlan
 from services.errors import ConfigurationError, UnavailableError
 
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
+FULL_BYTES = 64 * 1024
+"""With less free, a daemon that ended without a word had no room for one."""
 
 
 class Daemon:
@@ -132,7 +135,8 @@ def _last_line(path: Path, begin: int) -> str:
         log.seek(begin)
         lines = [line for line in log.read()[-65536:].decode("utf-8", "replace").splitlines() if line.strip()]
     if not lines:
-        return "it said nothing"
+        full = shutil.disk_usage(path.parent).free < FULL_BYTES
+        return f"the disk of {path.parent} is full: free some space" if full else "it said nothing"
     try:
         return str(json.loads(lines[-1])["message"])
     except (ValueError, KeyError, TypeError):

@@ -78,6 +78,7 @@ class Session:
         self._peers = peers
         self._task: asyncio.Task[None] | None = None
         self.by_hand = False
+        self.unwritten_end: tuple[StopReason, str] | None = None
         say = self._say
         self.seeds = SessionSeeds(ledger, session_id, peers.entropy, warn=say, sleep=peers.sleep)
         self.training = Training(peers.trainer, patience=peers.trainer_patience, warn=say, sleep=peers.sleep)
@@ -129,7 +130,10 @@ class Session:
         return self._task is not None and not self._task.done()
 
     def start(self, when_ended: Callable[[], None]) -> None:
-        """Begins the loop; it ends by itself, or by `stop`. Then `when_ended` is called."""
+        """Begins the loop; it ends by itself, or by `stop`. Then `when_ended` is called.
+
+        Where a full disk keeps the end from being written, `unwritten_end` holds it.
+        """
         self._task = asyncio.create_task(self._run(), name=f"session {self.session_id}")
         self._task.add_done_callback(lambda _: when_ended())
 
@@ -218,6 +222,7 @@ class Session:
         except ServiceError:
             # The disk is gone or full: the ledger says what it said before, and that is enough to resume.
             log.exception("the end of the session could not be written")
+            self.unwritten_end = (reason, detail)
             self.ledger.tell_watchers()
 
     def _check_limits(self) -> None:

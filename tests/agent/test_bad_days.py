@@ -13,7 +13,7 @@ import pytest
 from autoresearch.agent.v1 import agent_pb2 as agent_pb
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
-from agent.grpc_api import AgentServicer
+from agent.grpc_api import AgentServicer, describe
 from agent.lab.results_table import read_results
 from agent.ledger.records import ProposalState, StopReason
 from agent.session.session import Peers, Session
@@ -244,6 +244,10 @@ async def test_an_end_that_cannot_be_written_ends_the_watch_and_the_session_can_
     events = await asyncio.wait_for(_all(watch(request, None)), 30)
     assert not session.running
     assert session.record.stop_reason is None
+    told = describe(session)
+    assert told.state == agent_pb.SESSION_STATE_STOPPED
+    assert told.stop_reason == agent_pb.STOP_REASON_LAB_FAILED
+    assert "cannot be written" in told.stop_detail
     assert len(events) < 5
     session.ledger._database.execute("PRAGMA query_only=0")
     again = await run_to_end(sessions, scripted(lab, script))
