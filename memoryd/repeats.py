@@ -74,7 +74,7 @@ def read_hyperparameters(text: str) -> dict[str, str]:
     """Names (lower-case) and values of a JSON object or of NAME=VALUE pairs; {} for anything else."""
     try:
         loaded = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pairs = (part.partition("=") for part in text.replace("\n", ",").split(","))
         return {
             name.strip().lower(): value.strip()
@@ -169,16 +169,15 @@ def _value_similarity(one: str, other: str) -> float:
         return 0.0
     if first == second:
         return 1.0
-    if first * second <= 0:
-        return 0.0
-    return max(0.0, 1.0 - abs(math.log2(abs(first / second))))
+    ratio = first / second if second else 0.0
+    return 1.0 - abs(math.log2(ratio)) if 0.5 < ratio < 2.0 else 0.0
 
 
 def _as_number(text: str) -> float | None:
     base, _, power = text.partition("**")
     try:
         number = float(base) ** int(power) if power else float(base)
-    except (ValueError, OverflowError):
+    except (ValueError, ArithmeticError):
         return None
     return number if math.isfinite(number) else None
 

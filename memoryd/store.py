@@ -13,7 +13,7 @@ from dataclasses import replace
 from memoryd.backend import BackendStatus, BackupResult, Capability, MemoryBackend
 from memoryd.finishing import finish
 from memoryd.index_file import WORTH_WRITING, IndexFile
-from memoryd.memory import Batch, Event, RecordUpdate
+from memoryd.memory import ID_LIMIT, Batch, Event, RecordUpdate
 from memoryd.mirror import Mirror
 from services.errors import ServiceError, UnsupportedError
 
@@ -41,6 +41,7 @@ class Store:
         self._holds_memories = False
         self._sequence = 0
         self._highest_id = 0
+        self._next_low = 0  # where to look for a free id once the highest one is used; 0: not begun
         self._events: deque[Event] = deque(maxlen=EVENTS_IN_MEMORY)
         self._news = asyncio.Event()
         self._values: dict[str, str | None] = {}
@@ -82,11 +83,19 @@ class Store:
         self._highest_id = max(status.highest_id, self.mirror.highest_id)
 
     def allocate_id(self) -> int:
-        """A fresh id above every one ever used; below 2^31 again once a client has used the last one."""
-        if self._highest_id < 2**32 - 1:
+        """A fresh id above every one ever used; a free one from below once a client has used the last one.
+
+        Its memory must be committed before anything else waits.
+        """
+        if self._highest_id < ID_LIMIT - 1:
             self._highest_id += 1
             return self._highest_id
-        return max((known for known in self.mirror.ids() if known < 2**31), default=0) + 1
+        if self._next_low == 0:
+            self._next_low = max((known for known in self.mirror.ids() if known < 2**31), default=0)
+        while True:
+            self._next_low = self._next_low % (ID_LIMIT - 1) + 1
+            if self._next_low not in self.mirror and self._next_low not in self._replacing:
+                return self._next_low
 
     def note_id(self, memory_id: int) -> None:
         """Tells of an id that a client chose."""

@@ -182,7 +182,10 @@ class FerriculaApi:
         origin = request.headers.get("Origin")
         if origin is None or self._any_origin or origin in self._allowed_origins:
             return True
-        return urlsplit(origin).hostname in LOCAL_HOSTS
+        try:
+            return urlsplit(origin).hostname in LOCAL_HOSTS
+        except ValueError:
+            return False
 
 
 def read_id(text: str) -> int | None:

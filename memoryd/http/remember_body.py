@@ -35,7 +35,9 @@ def parse_remember(body: bytes, *, strict: bool = False) -> NewMemory:
         keystone=data.get("keystone") is True,
         decay_alpha=_number(data.get("decay_alpha"), ALPHA_DEFAULT),
         emotion=_read_emotion(data) if "emotion" in data else None,
-        idempotency_key=str(data["idempotency_key"]) if isinstance(data.get("idempotency_key"), str) else "",
+        idempotency_key=clean(data["idempotency_key"])
+        if isinstance(data.get("idempotency_key"), str)
+        else "",
     )
 
 

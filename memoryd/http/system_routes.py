@@ -97,7 +97,7 @@ class SystemRoutes:
             text = given.strip() if isinstance(given, str) else ""
         if not text:
             raise InvalidArgumentError("offer: provide hex-encoded entropy (e.g. 'offer deadbeef')")
-        if not re.fullmatch(r"([0-9a-fA-F]{2})+", text):
+        if len(text) % 2 or not re.fullmatch(r"[0-9a-fA-F]+", text):
             raise InvalidArgumentError("offer: invalid hex string")
         entropy = bytes.fromhex(text)
 

@@ -91,7 +91,7 @@ def asks_for_state(query: Query, state: State) -> bool:
                 return True
             case OneOf("state", values, False) if state.value in values:
                 return True
-            case Like("state", pattern, False) if re.fullmatch(_like_pattern(pattern), state.value):
+            case Like("state", pattern, False) if _like(pattern)(state.value):
                 return True
     return False
 
@@ -144,11 +144,10 @@ class _Run:
             case OneOf(column, values, is_tag):
                 return frozenset().union(*(self._compare(column, "=", value, is_tag) for value in values))
             case Like(column, pattern, is_tag):
-                matches = re.compile(_like_pattern(pattern), re.DOTALL).fullmatch
+                matches = _like(pattern)
                 return self._where(
                     lambda memory_id: (
-                        (text := self._text(memory_id, column, is_tag)) is not None
-                        and matches(text) is not None
+                        (text := self._text(memory_id, column, is_tag)) is not None and matches(text)
                     )
                 )
             case Nearest(metric, vector, count):
@@ -275,7 +274,27 @@ def _number_or_none(text: str) -> float | None:
         return None
 
 
-def _like_pattern(pattern: str) -> str:
-    return "".join(
-        ".*" if c == "%" else "." if c == "_" else re.escape(c) for c in re.sub("%+", "%", pattern)
-    )
+def _like(pattern: str) -> Callable[[str], bool]:
+    """Whether a text matches a LIKE pattern; each part between two % is looked for once, from the left.
+
+    One regular expression for the whole would try every place of every part with every other.
+    """
+    parts = [
+        re.compile("".join("." if c == "_" else re.escape(c) for c in part), re.DOTALL)
+        for part in pattern.split("%")
+    ]
+    if len(parts) == 1:
+        return lambda text: parts[0].fullmatch(text) is not None
+    first, *middle, last = parts
+    last_length = len(pattern.rpartition("%")[2])
+
+    def matches(text: str) -> bool:
+        found = first.match(text)
+        for part in middle:
+            if found is None:
+                return False
+            found = part.search(text, found.end())
+        tail = len(text) - last_length
+        return found is not None and found.end() <= tail and last.match(text, tail) is not None
+
+    return matches

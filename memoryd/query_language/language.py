@@ -84,5 +84,5 @@ def arrange_rows(sql: str, rows: Sequence[RowT], value: Callable[[RowT, str], fl
         break
     for word, following in pairwise(lowered):
         if word == "limit" and following.isdecimal():
-            return result[: int(following)]
+            return result[: int(following[:20])]
     return result

@@ -38,13 +38,17 @@ def literals(text: str) -> list[str]:
 
     "0.040" and "4e-2" give the same literal, because a researcher means the number, not its digits.
     """
-    return [literal for chunk in _CHUNK.findall(text) if (literal := _literal(chunk)) is not None]
+    return [
+        literal
+        for chunk in _CHUNK.findall(text)
+        if (literal := _literal(chunk[: _LONGEST_LITERAL + 1])) is not None
+    ]
 
 
 @lru_cache(maxsize=65_536)
 def _literal(chunk: str) -> str | None:
     """The literal that a run of its characters is, without the punctuation of the sentence around it."""
-    trimmed = chunk[: _LONGEST_LITERAL + 1].rstrip(".+-*").lstrip(".*")
+    trimmed = chunk.rstrip(".+-*").lstrip(".*")
     if len(trimmed) > _LONGEST_LITERAL or _LITERAL.fullmatch(trimmed) is None:
         return None
     return _one_spelling(trimmed)

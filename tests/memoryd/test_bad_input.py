@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -110,6 +111,9 @@ async def test_lone_surrogates_and_nul_are_replaced(memoryd: Running) -> None:
     await memoryd.text("POST", "/remember", '{"text":"a\\ud800b\\u0000c"}')
     assert (await memoryd.data("GET", "/get/1"))["tags"]["text"] == "a\ufffdb\ufffdc"
     assert (await memoryd.rpc.inspect(1)).text == "a\ufffdb\ufffdc"
+    for _ in range(2):
+        answer = await memoryd.text("POST", "/remember", '{"text":"keyed","idempotency_key":"k\\ud800"}')
+        assert answer.startswith("remembered id=2 ")
 
 
 async def test_a_foreign_page_may_read_but_not_change(memoryd: Running) -> None:
@@ -119,6 +123,9 @@ async def test_a_foreign_page_may_read_but_not_change(memoryd: Running) -> None:
     assert json.loads(body)["error"].startswith("pages of https://evil.example may not change this store")
     assert (await memoryd.send("DELETE", "/delete/1", **evil))[0] == 400
     assert (await memoryd.send("GET", "/status", **evil))[0] == 200
+    for broken in ("http://[::1", "http://[x]", "null"):
+        status, body = await memoryd.send("POST", "/dream", Origin=broken)
+        assert (status, json.loads(body)["error"].partition(" may ")[0]) == (400, f"pages of {broken}")
     local = {"Origin": "http://localhost:3000"}
     assert "remembered id=1" in (await memoryd.send("POST", "/remember", '{"text":"a"}', **local))[1]
 
@@ -156,6 +163,12 @@ async def test_an_id_at_the_end_does_not_stop_new_memories(memoryd: Running) -> 
     await memoryd.text("POST", "/remember", {"id": 2**32 - 1, "tags": {"text": "b"}, "vector": []})
     assert (await memoryd.rpc.remember("c")).memory_id == 6
     assert await memoryd.data("GET", "/maxid") == {"maxid": str(2**32 - 1)}
+    await memoryd.text("POST", "/remember", {"id": 9, "tags": {"text": "taken"}, "vector": []})
+    stored = await asyncio.gather(*(memoryd.rpc.remember(f"at once {number}") for number in range(8)))
+    assert sorted(one.memory_id for one in stored) == [7, 8, *range(10, 16)]
+    assert (await memoryd.rpc.status()).row_count == 12
+    await memoryd.text("POST", "/remember", {"id": 2**31 - 1, "tags": {"text": "m"}, "vector": []})
+    assert len({(await memoryd.rpc.remember(f"then {number}")).memory_id for number in range(3)}) == 3
 
 
 async def test_an_upsert_replaces_text_terms_and_record(three: Running) -> None:

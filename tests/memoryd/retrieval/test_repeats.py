@@ -125,3 +125,16 @@ def test_replacing_a_memory_forgets_what_it_was() -> None:
     index.add(1, {"text": "linear schedule"})
     assert index.find({"text": "cosine schedule"}) == []
     assert index.find({"text": "linear schedule"})[0].memory_id == 1
+
+
+@pytest.mark.parametrize("odd", ["lr=0**-1", "[" * 100_000, "lr=1e-300", "lr=1e300", "lr=-1e300", "lr=0"])
+def test_odd_hyperparameters_are_compared_like_any_other(odd: str) -> None:
+    index = RepeatIndex()
+    for number, text in enumerate((odd, "lr=1e-300", "lr=1e300", "lr=0**-1"), start=1):
+        index.add(number, {"text": f"t {number}", "hyperparameters": text})
+    found = {repeat.memory_id for repeat in index.find({"text": "x", "hyperparameters": odd})}
+    assert found == {
+        number
+        for number, text in ((1, odd), (2, "lr=1e-300"), (3, "lr=1e300"), (4, "lr=0**-1"))
+        if text == odd and odd != "[" * 100_000
+    }
