@@ -20,7 +20,7 @@ from memoryd.dreams.skg import TRACKED_TERMS, Skg
 from memoryd.embedding.embedder import Embedder
 from memoryd.finishing import finish
 from memoryd.graph import Graph
-from memoryd.memory import Edge, Memory
+from memoryd.memory import Edge, Memory, Row
 from memoryd.recalling import Recalling
 from memoryd.store import Store
 from services.errors import InvalidArgumentError, UnsupportedError
@@ -124,11 +124,11 @@ class Dreaming:
             mirror.snapshot(), list(mirror.graph), terms, self.skg, echoes, intensity, seed, now
         )
 
-        def work() -> tuple[DreamPlan, str]:
-            plan = self._plan(given)
-            return plan, layout(plan.report)
+        def work() -> tuple[DreamPlan, str, dict[int, Row]]:
+            plan, rows = self._plan(given), {memory.memory_id: memory.row for memory in given.memories}
+            return plan, layout(plan.report), {one: rows[one] for one in plan.touched() if one in rows}
 
-        plan, text = await asyncio.to_thread(work)
+        plan, text, rows = await asyncio.to_thread(work)
         report = plan.report
         mood = self._recalling.mood.warmed(HEAT_PER_DREAM, self._store.now())
         self._recalling.mood = replace(mood, active=report.active_archetypes)
@@ -138,7 +138,8 @@ class Dreaming:
             "dream/latest": text,
         }
         detail = f"intensity={intensity:.2f} seed={seed.data[:64].hex()} source={seed.source}"
-        await self._log.apply(plan, values, detail)
+        await self._store.settled(rows)
+        await self._log.apply(plan.without(self._replaced(rows)), values, detail)
         self.skg, self.latest = plan.skg, text
         self._warn(self._similar.waiting)
         return report
@@ -165,6 +166,11 @@ class Dreaming:
                 given.echoes,
             )
         )
+
+    def _replaced(self, rows: Mapping[int, Row]) -> set[int]:
+        """Which memories were stored anew or removed since they had these rows: no plan is about them."""
+        get = self._store.mirror.get
+        return {one for one, row in rows.items() if (known := get(one)) is None or known.row is not row}
 
     def _warn(self, waiting: int) -> None:
         if waiting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,8 +28,8 @@ class RecordChange:
         for factor in self.alpha_factors:
             alpha = clamp_alpha(alpha * factor)
         state = self.state or record.state
-        if state is State.PRUNED and record.keystone:
-            state = record.state  # it became a keystone while the dream was planned
+        if record.keystone:
+            state = record.state  # it became one while the dream was planned
         return replace(
             record,
             fidelity=record.fidelity * self.fidelity_factor,
@@ -99,6 +99,27 @@ class DreamPlan:
     connects: tuple[Edge, ...]
     skg: Skg
     report: DreamReport
+
+    def touched(self) -> set[int]:
+        """Every memory that the plan is about."""
+        ids = {change.memory_id for change in self.changes}
+        ids.update(*self.disconnects, *(edge.pair for edge in self.connects))
+        return ids
+
+    def without(self, gone: Set[int]) -> DreamPlan:
+        """The plan as far as it leaves these memories alone, and those that were to be merged behind them."""
+        if not gone:
+            return self
+        spared = set(gone)
+        for change in self.changes:
+            if change.memory_id in gone:
+                spared.update(change.consolidated_from)
+        return replace(
+            self,
+            changes=tuple(change for change in self.changes if change.memory_id not in spared),
+            disconnects=tuple(pair for pair in self.disconnects if spared.isdisjoint(pair)),
+            connects=tuple(edge for edge in self.connects if spared.isdisjoint(edge.pair)),
+        )
 
 
 class Draft:
