@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from agent.ledger.codec import read_record, write_record
+from agent.ledger.codec import damaged, read_record, unpack_text, write_record
 from agent.ledger.database import LedgerDatabase
 from agent.ledger.memories import LedgerMemories
 from agent.ledger.money import LedgerMoney
@@ -153,11 +153,11 @@ class Ledger:
         return digest
 
     def text(self, digest: str) -> str:
-        """Raises NotFoundError for an unknown hash."""
+        """Raises NotFoundError for an unknown hash, DataLossError for a text that is not what was stored."""
         found = self._database.rows("SELECT data FROM blobs WHERE hash=?", digest)
         if not found:
             raise NotFoundError(f"the ledger holds no text {digest[:12]}")
-        return zlib.decompress(found[0]["data"]).decode()
+        return unpack_text(digest, found[0]["data"])
 
     # Events
 
@@ -168,10 +168,13 @@ class Ledger:
             after_sequence,
             limit,
         )
-        return [
-            LedgerEvent(row["sequence"], session_id, row["time"], row["kind"], json.loads(row["payload"]))
-            for row in found
-        ]
+        try:
+            return [
+                LedgerEvent(row["sequence"], session_id, row["time"], row["kind"], json.loads(row["payload"]))
+                for row in found
+            ]
+        except ValueError as error:
+            raise damaged("no event") from error
 
     def last_sequence(self, session_id: str) -> int:
         """Of the newest event; 0 without any."""

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,3 +198,32 @@ def test_kill_nine_loses_nothing_that_was_acknowledged(ledger: Ledger, tmp_path:
     acknowledged = [int(line) for line in done.stdout.split()]
     texts = [event.payload["text"] for event in ledger.events("lab-1", 0) if event.kind == "message"]
     assert texts == [f"message {number}" for number in acknowledged] == [f"message {n}" for n in range(1, 21)]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("sessions", "fields", "no JSON"),
+        ("proposals", "fields", '{"number": 1}'),
+        ("runs", "fields", "{}"),
+        ("events", "payload", "x"),
+        ("blobs", "data", b"\x00\xff"),
+        ("blobs", "data", zlib.compress(b"another")),
+    ],
+)
+def test_a_row_that_is_not_what_was_written_is_named_as_damage(
+    ledger: Ledger, tmp_path: Path, table: str, column: str, value: object
+) -> None:
+    ledger.put_proposal(proposal(1))
+    ledger.runs.put(run())
+    digest = ledger.put_text("source", "a text")
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute(f"UPDATE {table} SET {column}=?", (value,))
+    connection.close()
+    with pytest.raises(DataLossError, match=r"ledger\.db is damaged \(a row holds .*restore it") as caught:
+        ledger.session("lab-1")
+        ledger.proposals.all("lab-1")
+        ledger.runs.of_proposal("lab-1", 1)
+        ledger.events("lab-1", 0)
+        ledger.text(digest)
+    assert caught.value.reason == "LEDGER_CORRUPT"
