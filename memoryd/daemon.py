@@ -108,16 +108,14 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
 
     async def _start_mcp(self) -> None:
         from memoryd.mcp_server import McpHttpServer, build_server
-        from memoryd.mcp_tools import FerriculaHttp
+        from memoryd.mcp_tools import FerriculaHere, FerriculaHttp
 
         settings, security = self._settings, self._settings.security()
-        scheme = "http" if security.cert is None else "https"
-        client = FerriculaHttp(f"{scheme}://{self.http_address}", security.token)
-        self._stack.push_async_callback(client.close)
         radio = FerriculaHttp(settings.radio_url) if settings.radio_url else None
         if radio is not None:
             self._stack.push_async_callback(radio.close)
-        server = build_server(client, surface=settings.mcp_surface, reads_files=False, radio=radio)
+        here = FerriculaHere(self._api)
+        server = build_server(here, surface=settings.mcp_surface, reads_files=False, radio=radio)
         address = parse_address(settings.mcp_listen, name="--mcp-listen")
         served = await self._stack.enter_async_context(McpHttpServer(address, server, security=security))
         self.mcp_address = served.address
@@ -129,11 +127,12 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
             settings, application, registry, http_open=settings.http_open, is_open_path=is_ferricula_path
         )
         servers.add(add_MemoryServiceServicer_to_server, MemoryServicer(self.engine, feed), SERVICE_NAME)
-        FerriculaApi(
+        self._api = FerriculaApi(
             self.engine,
             feed,
             strict=settings.strict,
             allowed_origins=settings.allow_origin,
             any_origin=settings.http_open,
-        ).attach(application)
+        )
+        self._api.attach(application)
         return servers

@@ -6,12 +6,13 @@ import argparse
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Self
 
-from memoryd.mcp_tools import CognitiveTools, FerriculaHttp, Surface, SystemTools, choose_tools
+from memoryd.mcp_tools import CognitiveTools, Ferricula, FerriculaHttp, Surface, SystemTools, choose_tools
 from services.addresses import Address, parse_address
 from services.errors import ConfigurationError
 from services.lifecycle import announce, wait_for_end
@@ -36,7 +37,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def build_server(
-    http: FerriculaHttp, *, surface: Surface, reads_files: bool, radio: FerriculaHttp | None = None
+    http: Ferricula, *, surface: Surface, reads_files: bool, radio: FerriculaHttp | None = None
 ) -> MCPServer:
     """A server with the tools of a surface."""
     server: MCPServer = MCPServer("ferricula", instructions=INSTRUCTIONS)
@@ -57,7 +58,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 class McpHttpServer(AbstractAsyncContextManager["McpHttpServer"]):
-    """Serves /mcp inside `async with`; the bearer token is demanded where one is set."""
+    """Serves /mcp inside `async with`; demands the bearer token and the certificate that are set."""
 
     def __init__(self, address: Address, server: MCPServer, *, security: ServerSecurity) -> None:
         refuse_open_listen(address, security, flag="--mcp-listen")
@@ -88,6 +89,7 @@ class McpHttpServer(AbstractAsyncContextManager["McpHttpServer"]):
             timeout_graceful_shutdown=1,
             ssl_certfile=self._security.cert,
             ssl_keyfile=self._security.key,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if self._security.client_ca else ssl.CERT_NONE,
             ssl_ca_certs=str(self._security.client_ca) if self._security.client_ca else None,
         )
         self._uvicorn = _Uvicorn(config)

@@ -6,9 +6,12 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import aiohttp
+
+if TYPE_CHECKING:
+    from memoryd.http.api import FerriculaApi
 
 Surface = Literal["cognitive", "system", "all"]
 PREFIX = "ferricula_"
@@ -25,6 +28,40 @@ def as_data(text: str) -> str:
     )
 
 
+def body_of(body: object) -> bytes:
+    """Texts as they are, other values as JSON, nothing for None."""
+    if body is None:
+        return b""
+    return (body if isinstance(body, str) else json.dumps(body)).encode("utf-8", "replace")
+
+
+def result_of(text: str) -> str:
+    """The `result` of an answer, else its text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return str(value["result"]) if isinstance(value, dict) and "result" in value else text
+
+
+class Ferricula(Protocol):
+    """Whatever answers ferricula's routes."""
+
+    async def call(self, method: str, path: str, body: object = None) -> str:
+        """The `result` of an answer, else its text; `error: …` when there is none."""
+
+
+class FerriculaHere:
+    """The API of this process, asked without a connection, so that no certificate stands in between."""
+
+    def __init__(self, api: FerriculaApi) -> None:
+        self._api = api
+
+    async def call(self, method: str, path: str, body: object = None) -> str:
+        """As FerriculaHttp."""
+        return result_of((await self._api.answer(method, path, body_of(body))).body)
+
+
 class FerriculaHttp:
     """Calls the HTTP API; opens its session on the first call."""
 
@@ -37,19 +74,14 @@ class FerriculaHttp:
         """The `result` of an answer, else its text; `error: …` when there is none."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS))
-        data = body if isinstance(body, str) or body is None else json.dumps(body)
         try:
             async with self._session.request(
-                method, f"{self.url}{path}", data=data, headers=self._headers
+                method, f"{self.url}{path}", data=body_of(body) or None, headers=self._headers
             ) as response:
                 text = await response.text()
         except (aiohttp.ClientError, TimeoutError) as error:
             return f"error: {self.url} does not answer: {error or 'time is over'}"
-        try:
-            value = json.loads(text)
-        except ValueError:
-            return text
-        return str(value["result"]) if isinstance(value, dict) and "result" in value else text
+        return result_of(text)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -59,7 +91,7 @@ class FerriculaHttp:
 class CognitiveTools:
     """Remembering, recalling and looking around."""
 
-    def __init__(self, http: FerriculaHttp, *, reads_files: bool) -> None:
+    def __init__(self, http: Ferricula, *, reads_files: bool) -> None:
         self._http = http
         self._reads_files = reads_files
 
@@ -137,7 +169,7 @@ class CognitiveTools:
 class SystemTools:
     """Dreams, upkeep and SQL."""
 
-    def __init__(self, http: FerriculaHttp, *, radio: FerriculaHttp | None = None) -> None:
+    def __init__(self, http: Ferricula, *, radio: FerriculaHttp | None = None) -> None:
         self._http = http
         self._radio = radio
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from memoryd.characters import one_line
 from memoryd.engine import Engine
 from memoryd.entropy_feed import EntropyFeed
 from memoryd.http.memory_routes import MemoryRoutes
@@ -133,18 +134,25 @@ class FerriculaApi:
     async def _answer(self, request: web.Request) -> Reply:
         if request.method == "OPTIONS":
             return Reply("{}")
-        target = request.raw_path
-        path, _, query = target.partition("?")
-        parts = path.strip("/").split("/")
         if request.method != "GET" and not self._trusts(request):
             return refused(
                 f"pages of {request.headers.get('Origin')} may not change this store; "
                 "start memoryd with --allow-origin"
             )
         try:
-            return await self._dispatch(request, target, "/".join(parts), parts, query)
+            body = await request.read() if request.method == "POST" else b""
         except web.HTTPRequestEntityTooLarge:
             return result(f"error: the body is larger than {BODY_LIMIT} bytes")
+        except web.RequestPayloadError as error:
+            return result(f"error: the body cannot be read: {one_line(str(error))}")
+        return await self.answer(request.method, request.raw_path, body)
+
+    async def answer(self, method: str, target: str, body: bytes = b"") -> Reply:
+        """The answer to a request for a path with its query. Never raises."""
+        path, _, query = target.partition("?")
+        parts = path.strip("/").split("/")
+        try:
+            return await self._dispatch(method, target, parts, query, body)
         except ServiceError as error:
             return self._failure(parts[0], error.message)
         except Exception:
@@ -152,9 +160,9 @@ class FerriculaApi:
             return self._failure(parts[0], "internal error; see the daemon's log")
 
     async def _dispatch(
-        self, request: web.Request, target: str, path: str, parts: Sequence[str], query: str
+        self, method: str, target: str, parts: Sequence[str], query: str, body: bytes
     ) -> Reply:
-        method = request.method
+        path = "/".join(parts)
         if method == "GET" and path in self._get:
             return await self._get[path]()
         if method == "GET" and path == "refs/distinct":
@@ -162,7 +170,7 @@ class FerriculaApi:
         if method == "GET" and len(parts) == 2 and parts[0] == "skg":
             return await self._system.skg(parts[1])
         if method == "POST" and path in self._post:
-            return await self._post[path](await request.read())
+            return await self._post[path](body)
         if method == "POST" and path == "dream":
             return await self._system.dream()
         if method == "POST" and path == "checkpoint":

@@ -130,6 +130,13 @@ async def test_a_foreign_page_may_read_but_not_change(memoryd: Running) -> None:
     assert "remembered id=1" in (await memoryd.send("POST", "/remember", '{"text":"a"}', **local))[1]
 
 
+async def test_a_body_that_is_not_what_its_header_says_is_refused(memoryd: Running) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    async with memoryd.http.post(f"{memoryd.url}/remember", data=b"no gzip", headers=headers) as response:
+        assert response.status == 200
+        assert (await response.json())["result"].startswith("error: the body cannot be read: ")
+
+
 async def test_connect_refuses_ids_beyond_32_bits(memoryd: Running) -> None:
     text = await memoryd.text("POST", "/connect", {"a": 2**32, "b": 1})
     assert text == "error: a must be below 4294967296, got 4294967296"

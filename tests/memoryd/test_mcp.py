@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from mcp import StdioServerParameters, stdio_client
 from mcp.client import ClientSession
@@ -17,6 +19,7 @@ from memoryd.mcp_tools import COGNITIVE, SYSTEM, CognitiveTools, FerriculaHttp, 
 from services.addresses import Address
 from services.security import ServerSecurity
 from tests.memoryd.running import Running, running
+from tests.services.test_credentials import Authority
 
 TOKEN = "a-long-enough-token"
 
@@ -67,6 +70,34 @@ async def test_the_daemon_serves_them_beside_its_other_sides(tmp_path: Path) -> 
             assert tools == {f"ferricula_{name}" for name in SYSTEM}
             assert (await call(session, "clock")).startswith("clock:\n")
             assert await call(session, "offer_entropy") == "error: no radio is configured; give hex bytes"
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+async def test_the_daemons_tools_work_under_tls_and_want_the_certificate(
+    tmp_path: Path, mutual: bool
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    cert, key = authority.issue("memoryd")
+    flags = ["--mcp-listen=127.0.0.1:0", f"--tls-cert={cert}", f"--tls-key={key}"]
+    trusting = ssl.create_default_context(cafile=authority.ca)
+    shown = ssl.create_default_context(cafile=authority.ca)
+    shown.load_cert_chain(*authority.issue("caller"))
+    if mutual:
+        flags.append(f"--tls-client-ca={authority.ca}")
+    async with running(tmp_path, *flags) as memoryd:
+        url = memoryd.mcp_url.replace("http://127.0.0.1", "https://localhost")
+        async with (
+            httpx2.AsyncClient(verify=shown if mutual else trusting) as client,
+            streamable_http_client(url, http_client=client) as streams,
+            ClientSession(streams[0], streams[1]) as session,
+        ):
+            await session.initialize()
+            assert await call(session, "remember", text="cats purr") == "remembered id=1 terms=3 indexed"
+            assert "text=cats purr" in await call(session, "recall", query="cats")
+        if mutual:
+            async with httpx2.AsyncClient(verify=trusting) as stranger:
+                with pytest.raises(httpx2.TransportError):
+                    await stranger.post(url, json={})
 
 
 async def test_a_store_that_is_gone_is_told(tmp_path: Path) -> None:
