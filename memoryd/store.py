@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from memoryd.backend import BackendStatus, BackupResult, Capability, MemoryBackend
 from memoryd.finishing import finish
 from memoryd.index_file import WORTH_WRITING, IndexFile
 from memoryd.memory import ID_LIMIT, Batch, Event, RecordUpdate
 from memoryd.mirror import Mirror
-from services.errors import ServiceError, UnsupportedError
+from services.errors import AlreadyExistsError, InvalidArgumentError, ServiceError, UnsupportedError
 
 PAGE = 1000
 EVENTS_IN_MEMORY = 2000
@@ -46,6 +48,7 @@ class Store:
         self._news = asyncio.Event()
         self._values: dict[str, str | None] = {}
         self._ended = False
+        self._copying: set[Path] = set()
         self._replacing: dict[int, asyncio.Future[None]] = {}
 
     @property
@@ -226,12 +229,36 @@ class Store:
                 await self.status()
 
     async def backup(self, path: str) -> BackupResult:
-        """Writes a copy of the store. Raises UnsupportedError where the backend cannot."""
-        from pathlib import Path
+        """Writes a copy of the store.
 
+        Raises UnsupportedError where the backend cannot, AlreadyExistsError (PATH_EXISTS) for a file that is
+        there or just being written, and InvalidArgumentError for one that cannot be.
+        """
         if not self.can(Capability.BACKUP):
             raise UnsupportedError(
                 "this backend cannot write a backup; use the server's own tools or `memoryd migrate`",
                 reason="CAPABILITY_MISSING",
             )
-        return await self.backend.backup(Path(path))
+        target = Path(path)
+        if target in self._copying:
+            raise AlreadyExistsError(f"path: {path} is being written; wait for it", reason="PATH_EXISTS")
+        self._copying.add(target)
+        try:
+            await asyncio.to_thread(_demand_writable, target)
+            return await self.backend.backup(target)
+        finally:
+            self._copying.discard(target)
+
+
+def _demand_writable(target: Path) -> None:
+    if os.path.lexists(target):
+        return  # the backend says so
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.with_name(target.name + ".partial").touch()
+    except (OSError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"path: cannot write {str(target)!r}: {getattr(error, 'strerror', None) or error}; "
+            "it names a file on the daemon's host",
+            field="path",
+        ) from error

@@ -14,7 +14,7 @@ from memoryd.backend import BackupResult
 from memoryd.sqlite.folder import sync_folder
 from memoryd.sqlite.schema import check_version, verify_pages
 from memoryd.sqlite.writer import explain
-from services.errors import ConfigurationError, DataLossError
+from services.errors import ConfigurationError, DataLossError, ResourceExhaustedError, UnavailableError
 
 PAGES_PER_STEP = 256  # 1 MiB: a few milliseconds during which batches wait
 
@@ -29,6 +29,21 @@ class BackupSteps:
         self._backup: apsw.Backup | None = None
 
     def __call__(self, connection: apsw.Connection) -> bool:
+        """Whether there is more to copy. Raises ServiceErrors that name the copy, not the store."""
+        try:
+            return self._step(connection)
+        except apsw.FullError as error:
+            raise ResourceExhaustedError(
+                f"there is no room for the copy {self._path}; free space or name another disk",
+                reason="STORE_FULL",
+            ) from error
+        except (apsw.IOError, apsw.CantOpenError, apsw.BusyError, OSError) as error:
+            raise UnavailableError(
+                f"the copy {self._path} failed ({error}); the store itself goes on",
+                reason="STORE_UNREACHABLE",
+            ) from error
+
+    def _step(self, connection: apsw.Connection) -> bool:
         if self._backup is None:
             self._partial.parent.mkdir(parents=True, exist_ok=True)
             self._partial.unlink(missing_ok=True)

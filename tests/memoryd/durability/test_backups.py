@@ -9,7 +9,9 @@ import pytest
 
 from memoryd.sqlite.backend import open_sqlite
 from memoryd.sqlite.copy import restore_copy
+from services.errors import InvalidArgumentError
 from tests.memoryd.durability.history import random_batches, run_history, state_of
+from tests.memoryd.running import running
 
 
 async def back_up_under_load(folder: Path, *, copies: int, batches: int) -> int:
@@ -59,3 +61,26 @@ async def test_copies_taken_under_load_are_states_that_were(tmp_path: Path) -> N
 @pytest.mark.long
 async def test_thirty_copies_of_a_larger_store_are_states_that_were(tmp_path: Path) -> None:
     assert await back_up_under_load(tmp_path, copies=30, batches=600) == 0
+
+
+@pytest.mark.parametrize("path", ["{file}/below/copy.db", "/proc/copy.db", "/\0/copy.db"])
+async def test_a_place_that_cannot_be_written_is_named_as_such(tmp_path: Path, path: str) -> None:
+    async with running(tmp_path) as memoryd:
+        await memoryd.rpc.remember("a")
+        with pytest.raises(InvalidArgumentError, match="path: cannot write"):
+            await memoryd.rpc.backup(path.format(file=tmp_path / "memory.db"))
+        assert (await memoryd.rpc.backup(f"{tmp_path}/new/copy.db")).row_count == 1
+
+
+async def test_a_second_copy_to_the_same_file_is_refused_and_spoils_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as memoryd:
+        texts = (f"{number} " + "word" * 8000 for number in range(100))
+        await asyncio.gather(*map(memoryd.rpc.remember, texts))
+        copies = (memoryd.rpc.backup(f"{tmp_path}/copy.db") for _ in range(3))
+        answers = await asyncio.gather(*copies, return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, BaseException)]
+        assert [getattr(one, "reason", one) for one in refused] == ["PATH_EXISTS"] * 2
+    restore_copy(tmp_path / "copy.db", tmp_path / "restored" / "memory.db")
+    restored = await open_sqlite(f"sqlite:///{tmp_path}/restored/memory.db")
+    assert (await restored.status()).row_count == 100
+    await restored.close()
