@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from agent.cli.console import open_console, print_json, print_note
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import Interrupted, catch_interrupts, unless_interrupted
 from agent.cli.lab_daemons import AgentLink
+from agent.cli.same_command import Commands, lab_flags
 from agent.cli.session_request import resume_request
 from agent.cli.session_summary import print_summary, summary_dict
 from agent.cli.session_text import FAILED_STOPS
@@ -41,10 +41,14 @@ class Outcome:
 async def follow_session(
     open_link: Callable[[], AbstractAsyncContextManager[AgentLink]],
     request: pb.StartSessionRequest,
+    commands: Commands,
     *,
     as_json: bool,
 ) -> ExitCode:
-    """Runs the whole command. Raises the ServiceError that kept the session from starting or going on."""
+    """Runs the whole command; `commands` are for its hints.
+
+    Raises the ServiceError that kept the session from starting or going on.
+    """
     console = open_console()
     outcome = Outcome()
     with catch_interrupts() as asked:
@@ -67,14 +71,15 @@ async def follow_session(
             outcome.interrupted = True
     if outcome.detached:
         print_note(
-            f"detached; the session goes on. Follow it again with the same command, {_stop_hint(request)}"
+            "detached; the session goes on. Follow it again with the same command, stop it with "
+            f"`autoresearch stop{lab_flags(request.lab, request.tag)}{commands.peer}`"
         )
     if outcome.unread:
         raise BrokenPipeError
     if as_json:
         print_json(summary_dict(outcome.session, outcome.proposals, outcome.interrupted))
     elif outcome.session.session_id and not outcome.detached:
-        print_summary(console, outcome.session, outcome.proposals)
+        print_summary(console, outcome.session, outcome.proposals, commands)
     if outcome.interrupted:
         return ExitCode.INTERRUPTED
     return ExitCode.FAILED if outcome.session.stop_reason in FAILED_STOPS else ExitCode.OK
@@ -160,8 +165,3 @@ async def list_all_proposals(client: AgentClient, session_id: str) -> list[pb.Pr
         token = page.next_page_token
         if not token:
             return proposals
-
-
-def _stop_hint(request: pb.StartSessionRequest) -> str:
-    lab = shlex.quote(request.lab)
-    return f"stop it with `autoresearch stop --lab {lab} --tag {request.tag}` and the same --agent"

@@ -12,6 +12,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 
 from agent.cli import options as shared
 from agent.cli.console import open_console, print_json, print_line
+from agent.cli.same_command import Commands, flags_again
 from agent.cli.session_summary import print_summary
 from agent.session.session_json import proposal_dict, session_dict
 from services.security import ClientSecurity
@@ -37,7 +38,8 @@ def history(
         shown = [proposal_dict(proposal) for proposal in proposals[-(last or 0) :]]
         print_json({"session": session_dict(session), "proposals": shown})
         return
-    print_summary(open_console(), session, proposals, last=last)
+    peer = flags_again(agent=agent, token_file=token_file, ca=ca, cert=cert, key=key)
+    print_summary(open_console(), session, proposals, Commands(peer, peer), last=last)
 
 
 def report(

@@ -11,6 +11,7 @@ import typer
 
 from agent.cli import options as shared
 from agent.cli.console import print_note
+from agent.cli.same_command import Commands, flags_again
 from agent.cli.session_request import SessionOptions, session_request
 from services.errors import ConfigurationError
 
@@ -131,4 +132,19 @@ def run(
     def open_link() -> AbstractAsyncContextManager[AgentLink]:
         return open_remote(agent, security) if agent else open_lab(launch, note=print_note)
 
-    raise typer.Exit(asyncio.run(follow_session(open_link, request, as_json=as_json)))
+    peer = flags_again(agent=agent, token_file=token_file, ca=ca, cert=cert, key=key)
+    again = peer + flags_again(
+        provider=provider,
+        model=model,
+        base_url=base_url,
+        script=wanted.script,
+        data=None if agent else data,
+        trainer=trainer,
+        memory=memory,
+        entropy=entropy,
+        entropy_source=entropy_source,
+        executor=executor,
+        unsafe=unsafe,
+    )
+    commands = Commands(again=again, peer=peer)
+    raise typer.Exit(asyncio.run(follow_session(open_link, request, commands, as_json=as_json)))

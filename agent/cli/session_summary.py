@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import PurePath
 
 from autoresearch.agent.v1 import agent_pb2 as pb
 from rich.console import Console
 
 from agent.cli.console import one_line, print_text
+from agent.cli.same_command import NO_FLAGS, Commands, lab_flags
 from agent.cli.session_text import difference_text, proposal_table, score_text, stop_text, verdict_line
 from agent.report import KEPT, total_effect
 from agent.session.session_json import proposal_dict, session_dict
@@ -28,7 +28,12 @@ def summary_dict(session: pb.Session, proposals: list[pb.Proposal], interrupted:
 
 
 def print_summary(
-    console: Console, session: pb.Session, proposals: list[pb.Proposal], *, last: int | None = None
+    console: Console,
+    session: pb.Session,
+    proposals: list[pb.Proposal],
+    commands: Commands = NO_FLAGS,
+    *,
+    last: int | None = None,
 ) -> None:
     """The table, of the newest `last` proposals if given, and below it the facts, which are of all."""
     shown = proposals[-(last or 0) :]
@@ -39,11 +44,13 @@ def print_summary(
     else:
         console.print(proposal_table(shown))
     console.print()
-    for line in summary_lines(session, proposals):
+    for line in summary_lines(session, proposals, commands):
         print_text(console, line)
 
 
-def summary_lines(session: pb.Session, proposals: list[pb.Proposal]) -> list[str]:
+def summary_lines(
+    session: pb.Session, proposals: list[pb.Proposal], commands: Commands = NO_FLAGS
+) -> list[str]:
     """Below the table, one fact a line."""
     lines = []
     if session.HasField("baseline_val_bpb"):
@@ -80,19 +87,20 @@ def summary_lines(session: pb.Session, proposals: list[pb.Proposal]) -> list[str
         lines.append(f"Seeds from: {one_line(session.entropy_source)}")
     if session.state == pb.SESSION_STATE_STOPPED:
         lines.append(f"Stopped: {stop_text(session)}")
-    return lines + where_lines(session)
+    return lines + where_lines(session, commands)
 
 
-def where_lines(session: pb.Session) -> list[str]:
+def where_lines(session: pb.Session, commands: Commands) -> list[str]:
     """Where things are and how to go on."""
     lab = PurePath(session.lab)
-    flags = f" --lab {shlex.quote(session.lab)}" + (f" --tag {session.tag}" if session.tag != "lab" else "")
+    flags = lab_flags(session.lab, session.tag)
+    back = flags + commands.peer
     lines = [f"Lab: {lab} (git branch autoresearch/{session.tag}; train.py is the best so far)"]
     if session.HasField("noise_sigma"):  # the baseline is measured; neither is written before
         lines.append(f"Experiments: {lab / 'results.tsv'}   Best weights: {lab / 'best'}")
     return [
         *lines,
         f"Logs: {lab / '.autoresearch' / 'logs'}",
-        f"Go on: autoresearch run{flags}",
-        f"Look back: autoresearch history{flags}   autoresearch report{flags}",
+        f"Go on: autoresearch run{flags}{commands.again}",
+        f"Look back: autoresearch history{back}   autoresearch report{back}",
     ]

@@ -42,7 +42,8 @@ async def prepare_data(
     if known and known != dataset.data_hash:
         raise FailedPreconditionError(
             f"the trainer's data ({dataset.data_hash[:12]}) is not what this session began with "
-            f"({known[:12]}): scores would not compare; bring the data back or use another --tag",
+            f"({known[:12]}): scores would not compare; name the folder of the first data "
+            "with --data, or begin anew with another --tag",
             reason="DATA_MISMATCH",
         )
     if not known:

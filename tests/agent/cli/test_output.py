@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from agent import cli
 from agent.cli.application import application
 from agent.cli.console import open_console
 from agent.cli.exit_codes import ExitCode, exit_code
+from agent.cli.same_command import Commands, flags_again
 from agent.cli.session_summary import print_summary, summary_lines
 from services import errors
 from tests.agent.cli.command import run_command
@@ -45,7 +47,7 @@ async def test_the_text_of_a_session_is_stable() -> None:
     async with serve_agent(ScriptedAgent()) as address:
         run = await run_command("run", "--agent", address, "--lab", "/lab")
         report = await run_command("report", "--agent", address, "--lab", "/lab")
-    compare("run.txt", run.out)
+    compare("run.txt", run.out.replace(address, "HOST:PORT"))
     compare("report.txt", report.out)
 
 
@@ -114,9 +116,9 @@ async def test_a_reader_that_leaves_a_session_ends_it_without_a_traceback(flags:
         os.close(writing)
         _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == ExitCode.FAILED
-    assert err.decode().splitlines() == [
+    assert err.decode().replace(address, "ADDRESS").splitlines() == [
         "detached; the session goes on. Follow it again with the same command, "
-        "stop it with `autoresearch stop --lab '/a lab' --tag lab` and the same --agent"
+        "stop it with `autoresearch stop --lab '/a lab' --agent ADDRESS`"
     ]
 
 
@@ -225,6 +227,19 @@ def test_a_session_that_ended_before_its_baseline_names_no_file_that_is_not_ther
     assert not any("results.tsv" in line or "best" in line.split("/") for line in lines)
     session.noise_sigma = 0.01
     assert "Experiments: /lab/results.tsv   Best weights: /lab/best" in summary_lines(session, [])
+
+
+def test_the_way_on_repeats_what_was_said_and_holds_in_any_folder() -> None:
+    assert flags_again(provider="auto", executor="local", unsafe=False, model="", script="") == ""
+    again = flags_again(provider="openai", base_url="http://h/v1", data=Path("my data"), unsafe=True)
+    folder = str(Path.cwd() / "my data")
+    assert shlex.split(again) == [
+        "--provider", "openai", "--base-url", "http://h/v1", "--data", folder, "--unsafe",
+    ]  # fmt: skip
+    session = pb.Session(lab="/a lab", tag="t")
+    lines = summary_lines(session, [], Commands(again=again, peer=" --agent h:1"))
+    assert lines[-2] == f"Go on: autoresearch run --lab '/a lab' --tag t{again}"
+    assert lines[-1].endswith("autoresearch report --lab '/a lab' --tag t --agent h:1")
 
 
 def test_the_newest_are_shown_and_all_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ async def test_a_session_is_followed_to_its_end_and_summed_up() -> None:
     assert text.count("#1 keep") == 1
     assert "Noise floor: a paired difference varies by 0.0120 bits per byte" in text
     assert "#1 bbbbbbb DEPTH 4 -> 5[31m: -0.1000 ± 0.0100; better by 4.0 sigma" in text
-    assert "Go on: autoresearch run --lab /far/lab --tag nov28" in text
+    assert f"Go on: autoresearch run --lab /far/lab --tag nov28 --agent {address}" in text
     assert "\x1b" not in text, "no colour and no escape sequence of others where there is no terminal"
     request = agent.requests[0]
     assert (request.lab, request.tag, request.additional_experiments) == ("/far/lab", "nov28", 6)
