@@ -20,13 +20,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClockState:
-    """What a clock has seen; survives restarts, the reservoir's bytes and the radio flag aside."""
+    """What a clock has seen; survives restarts, the reservoir's bytes and the radio flag aside.
+
+    `source` is that of the last tick, `origin` that of every byte in the reservoir, or "mixed".
+    """
 
     ticks: int = 0
     dreams: int = 0
     entropy_lifetime: int = 0
     reservoir: bytes = b""
     source: str = "none"
+    origin: str = "none"
 
     @property
     def radio(self) -> str:
@@ -39,6 +43,7 @@ class ClockState:
             entropy_lifetime=self.entropy_lifetime + len(data),
             reservoir=(self.reservoir + data)[-RESERVOIR_LIMIT:],
             source=source,
+            origin=source if not self.reservoir or self.origin == source else "mixed",
         )
 
     def consumed(self, count: int) -> tuple[ClockState, bytes]:
@@ -115,9 +120,9 @@ class Clock:
         available = len(self.state.reservoir)
         if available < self._threshold:
             return
-        intensity = min(1.0, available / FULL_ENTROPY)
+        intensity, origin = min(1.0, available / FULL_ENTROPY), self.state.origin
         self.state, seed = self.state.consumed(min(available, FULL_ENTROPY))
-        await self._dreaming.dream(intensity, Seed(seed, deposit.source))
+        await self._dreaming.dream(intensity, Seed(seed, origin))
         self.state = replace(self.state, dreams=self.state.dreams + 1)
         await self._store.write_values({"clock": self.state.to_json()})
 

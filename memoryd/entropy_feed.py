@@ -30,7 +30,7 @@ class Deposit:
 
 class EntropyFeed(Protocol):
     async def fetch(self, byte_count: int) -> Deposit | None:
-        """At most `byte_count` bytes, or None when the source is not there. Bounded in time; never raises."""
+        """1 to `byte_count` bytes, or None when the source has none. Bounded in time; never raises."""
 
     async def close(self) -> None:
         """Ends connections."""
@@ -74,6 +74,8 @@ class RadioFeed:
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
             log.debug("the radio does not answer: %s", error)
             return None
+        if not data:
+            return None  # a radio whose pool is empty answers so
         label = str(body.get("source", "remote"))
         return Deposit(data[:byte_count], label if label in ("radio", "os", "file") else "remote")
 

@@ -32,7 +32,7 @@ NO_DREAMS = "no dreams yet"
 
 @dataclass(frozen=True)
 class Seed:
-    """Bytes for a dream and where they came from: "radio", "os", "remote", "caller", "none"."""
+    """Bytes for a dream and their origin: "radio", "os", "remote", "file", "mixed", "caller" or "none"."""
 
     data: bytes = b""
     source: str = "none"

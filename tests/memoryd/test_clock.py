@@ -30,6 +30,16 @@ def test_the_reservoir_keeps_the_newest_bytes() -> None:
     assert ClockState.from_json(state.to_json()).entropy_lifetime == 1100
 
 
+def test_bytes_of_the_system_are_never_called_radio_for_what_came_after_them() -> None:
+    state = ClockState().deposited(b"a" * 10, "os")
+    assert state.origin == "os"
+    state = state.deposited(b"b" * 10, "radio")
+    assert (state.source, state.origin) == ("radio", "mixed")
+    left, _ = state.consumed(15)
+    assert left.deposited(b"c", "radio").origin == "mixed"
+    assert left.consumed(5)[0].deposited(b"c", "radio").origin == "radio"
+
+
 @asynccontextmanager
 async def radio(body: object, status: int = 200) -> AsyncIterator[str]:
     """A gnosis-radio on a free port that gives one answer."""
@@ -57,6 +67,7 @@ async def radio(body: object, status: int = 200) -> AsyncIterator[str]:
         ({"entropy_hex": "01", "source": "radio"}, Deposit(b"\x01", "radio")),
         ({"entropy_hex": "01", "source": "os"}, Deposit(b"\x01", "os")),
         ({"entropy_hex": "xyz"}, None),
+        ({"entropy_hex": "", "bytes_returned": 0, "source": "radio"}, None),
         (["no object"], None),
     ],
 )
@@ -66,8 +77,9 @@ async def test_a_radio_is_believed_only_as_far_as_it_says(body: object, expected
 
 
 async def test_a_radio_that_fails_is_passed_over() -> None:
-    async with radio({}, status=500) as url:
-        async with FirstFeed(RadioFeed(url), RadioFeed("http://127.0.0.1:9"), LocalFeed()) as feed:
+    async with radio({}, status=500) as url, radio({"entropy_hex": "", "source": "radio"}) as empty:
+        feeds = (RadioFeed(url), RadioFeed(empty), RadioFeed("http://127.0.0.1:9"), LocalFeed())
+        async with FirstFeed(*feeds) as feed:
             deposit = await feed.fetch(16)
             assert deposit is not None
             assert (len(deposit.data), deposit.source) == (16, "os")

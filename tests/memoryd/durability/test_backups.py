@@ -74,8 +74,8 @@ async def test_a_place_that_cannot_be_written_is_named_as_such(tmp_path: Path, p
 
 async def test_a_second_copy_to_the_same_file_is_refused_and_spoils_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as memoryd:
-        texts = (f"{number} " + "word" * 8000 for number in range(100))
-        await asyncio.gather(*map(memoryd.rpc.remember, texts))
+        tags = {"page": "x" * 32_000}
+        await asyncio.gather(*(memoryd.rpc.remember(f"note {number}", tags=tags) for number in range(100)))
         copies = (memoryd.rpc.backup(f"{tmp_path}/copy.db") for _ in range(3))
         answers = await asyncio.gather(*copies, return_exceptions=True)
         refused = [answer for answer in answers if isinstance(answer, BaseException)]
