@@ -11,6 +11,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 from agent.cli.console import print_note
 from agent.cli.follow import follow_session
 from agent.cli.lab_daemons import open_lab
+from agent.cli.same_command import NO_FLAGS
 from agent.launch.plan import MODULES, LaunchOptions
 
 if __name__ == "__main__":
@@ -22,4 +23,8 @@ if __name__ == "__main__":
         agent_flags=tuple(sys.argv[2:]),
     )
     request = pb.StartSessionRequest(lab=str(lab), tag="lab")
-    sys.exit(asyncio.run(follow_session(lambda: open_lab(options, note=print_note), request, as_json=False)))
+    sys.exit(
+        asyncio.run(
+            follow_session(lambda: open_lab(options, note=print_note), request, NO_FLAGS, as_json=False)
+        )
+    )
