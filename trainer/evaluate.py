@@ -22,7 +22,7 @@ import numpy.typing as npt
 from services.errors import ConfigurationError, ServiceError
 from trainer.data.dataset import Dataset, open_dataset
 from trainer.data.tokenizer import load_token_bytes
-from trainer.evaluation.auditing import Scored, audit_candidate, audited_batch_rows
+from trainer.evaluation.auditing import Scored, audit_first, audit_second, audited_batch_rows, join_audits
 from trainer.evaluation.audits import ON_CPU, ON_GPU, most_telling
 from trainer.evaluation.candidate_server import HOST, CandidateServer
 from trainer.evaluation.device_buffer import DeviceBuffer, find_gpu, plan_buffers
@@ -123,12 +123,17 @@ class Evaluator:
             return
         self._audits.append(Audit("finite", True))
         self._audits.append(Audit("shape", True))
-        second.wait_ready()
         began = time.monotonic()
         allowed = ON_CPU if self._job.device == "cpu" else ON_GPU
         scored = Scored(self._rows, nats, self._job.batch_rows)
-        self._audits += audit_candidate(first.logits, second.logits, scored, self._random, allowed)
+        own = audit_first(first.logits, scored, self._random, allowed)
         self._audit_seconds = time.monotonic() - began
+        first.close()  # while both live, one could tell the other by a lock on any file what it was asked
+        second.wait_ready()
+        began = time.monotonic()
+        fresh = audit_second(second.logits, scored, self._random, allowed, suspicious=own.is_suspicious)
+        self._audits += join_audits(own, fresh)
+        self._audit_seconds += time.monotonic() - began
 
     def _score(self, server: CandidateServer) -> Iterator[npt.NDArray[np.float32]]:
         size = self._job.batch_rows
@@ -247,6 +252,7 @@ def _run_by_hand(options: argparse.Namespace) -> Report:
             validation_tokens=options.validation_tokens,
             batch_rows=options.batch_rows,
             audit_seed=time.time_ns(),
+            heard=True,
         )
         return _run(job)
 

@@ -93,8 +93,10 @@ class Laboratory:
         raise AssertionError(f"{name} did not end within {RUN_SECONDS} s")
 
     def log(self, name: str) -> str:
-        """All that a candidate printed."""
-        return (self.folder / "state" / "runs" / name / "log.txt").read_text(encoding="utf-8")
+        """All that a candidate printed, while it trained and while it was scored."""
+        written = (self.folder / "state" / "runs" / name / "log.txt").read_text(encoding="utf-8")
+        events = self.stub.WatchExperiment(pb.WatchExperimentRequest(experiment_id=name), timeout=60)
+        return "\n".join([written, *(event.log.text for event in events if event.HasField("log"))])
 
     def _submit(self, candidate: Candidate) -> None:
         request = pb.StartExperimentRequest(

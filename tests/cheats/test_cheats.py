@@ -51,7 +51,7 @@ def cheat(candidate: Candidate, tier: str, laboratories: Laboratories) -> None:
     assert outcome_of(experiment)[: len(expected)] == expected, said
     assert experiment.sandbox_tier == pb.SandboxTier.Value(f"SANDBOX_TIER_{laboratory.tier.upper()}")
     assert laboratory.outside.read_text() == "untouched"
-    assert CANARY not in laboratory.log(candidate.name)
+    assert CANARY not in laboratory.log(candidate.name) + said
     assert not any(
         laboratory.mark in " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])
     )

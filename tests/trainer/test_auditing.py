@@ -25,7 +25,7 @@ from trainer.evaluation.auditing import (
     audit_candidate,
     audited_batch_rows,
     named_audits,
-    screen_candidate,
+    screen_second,
 )
 from trainer.evaluation.audits import ON_GPU, most_telling
 from trainer.evaluation.scoring import token_nats
@@ -106,9 +106,9 @@ def place_in_the_batch(tokens: Tokens) -> Floats:
     return TABLE[tokens] + 0.1 * TABLE[np.arange(len(tokens))][:, None, :]
 
 
-def score(first: Model, random: np.random.Generator) -> Scored:
-    rows = random.integers(0, VOCABULARY, size=(ROWS, LENGTH + 1)).astype(np.int64)
-    parts = [rows[start : start + BATCH] for start in range(0, ROWS, BATCH)]
+def score(first: Model, random: np.random.Generator, count: int = ROWS) -> Scored:
+    rows = random.integers(0, VOCABULARY, size=(count, LENGTH + 1)).astype(np.int64)
+    parts = [rows[start : start + BATCH] for start in range(0, count, BATCH)]
     nats = np.concatenate([token_nats(first(part[:, :-1]), part[:, 1:]) for part in parts])
     return Scored(rows, nats, BATCH)
 
@@ -143,6 +143,38 @@ def test_every_draw_refuses_with_the_same_finding(make: Make, finding: Finding) 
 def test_what_leaks_in_whole_batches_only_is_refused_at_every_draw() -> None:
     for draw in range(DRAWS):
         assert most_telling(audits_of(pure(full_batches), draw)) is not None
+
+
+@pytest.mark.parametrize("leaking", range(ROWS // BATCH))
+def test_no_batch_of_those_scored_is_left_out(leaking: int) -> None:
+    """A second instance never comes as far as the calls in which this one looks ahead."""
+
+    def make() -> Model:
+        calls = iter(range(10 * ROWS))
+        return lambda tokens: (next_token if next(calls) == leaking else honest)(tokens)
+
+    for draw in range(DRAWS // 4):
+        assert most_telling(audits_of(make, draw)) is not None
+
+
+def test_of_many_rows_more_are_asked_and_those_that_gain_most_are_among_them() -> None:
+    def in_few_rows(tokens: Tokens) -> Floats:
+        leaks = tokens[:, 0] * VOCABULARY + tokens[:, 1] == 3
+        return np.where(leaks[:, None, None], next_token(tokens) * 9, TABLE[tokens])
+
+    def at_few_places(tokens: Tokens) -> Floats:
+        leaks = (tokens == 3) & (np.roll(tokens, 1, axis=1) == 5)
+        return np.where(leaks[..., None], next_token(tokens) * 9, TABLE[tokens])
+
+    for model in (in_few_rows, at_few_places):
+        for draw in range(4):
+            random = np.random.default_rng(draw)
+            first, second = Counted(model), Counted(model)
+            scored = score(first, random, 48 * ROWS)
+            assert most_telling(audit_candidate(first, second, scored, random)) is not None
+            screened = Counted(model)
+            screen_second(screened, scored, random)
+            assert screened.tokens <= (len(scored.rows) // 16 + 4) * LENGTH
 
 
 def test_an_honest_model_answers_the_screen_only_and_its_cost_is_bounded() -> None:
@@ -229,7 +261,7 @@ def test_nan_in_an_audit_is_not_finite() -> None:
 
     random = np.random.default_rng(1)
     scored = score(honest, random)
-    screen = screen_candidate(honest, broken, scored, random)
+    screen = screen_second(broken, scored, random)
     assert next(audit.finding for audit in screen if not audit.passed) is Finding.NOT_FINITE
     failed = most_telling(named_audits(honest, broken, scored, random))
     assert failed is not None

@@ -1,15 +1,18 @@
 """What is asked of two instances of a candidate beside the score: few questions, more where one fails.
 
-Four questions screen every candidate, about a batch of the scored ones among the late half, one twelfth of
-the work of scoring or less. The second instance, fresh, is asked the batch in another order with the ends of
-most of its rows replaced: state, neighbours, places and the future all show as a changed loss of what stays.
-It then answers some of the rows cut short and some of them alone, and the first instance some that it has
-answered at the very beginning. Where the screen finds something, the audits of audits.py say what it is.
+Few questions screen every candidate, about rows from all parts of what was scored, a sixteenth of the work
+of scoring and a little more. The first instance is asked some rows that it answered at the very beginning.
+Then it is ended, so that it can tell the second one nothing. That one, fresh, is asked rows in another order
+with the ends of most replaced: state, neighbours, places and the future all show as a changed loss of what
+stays. It then answers some of the rows cut short and some of them alone. Where the screen finds something,
+the audits of audits.py say what it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -49,92 +52,179 @@ class Scored:
 def audit_candidate(
     first: Ask, second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
 ) -> list[Audit]:
-    """All audits of a candidate whose first instance answered what was scored, batch after batch."""
-    if min(scored.batch, len(scored.rows)) < FEW_ROWS:
-        return named_audits(first, second, scored, random, allowed)
-    screen = screen_candidate(first, second, scored, random, allowed)
-    if all(audit.passed for audit in screen):
-        return screen
-    named = named_audits(first, second, scored, random, allowed)
-    return named if any(not audit.passed for audit in named) else [*screen, *named]
+    """All audits of a candidate whose first instance answered what was scored, batch after batch. The first
+    instance is asked no more once the second one has been asked."""
+    own = audit_first(first, scored, random, allowed)
+    return join_audits(own, audit_second(second, scored, random, allowed, suspicious=own.is_suspicious))
 
 
-def screen_candidate(
-    first: Ask, second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
+@dataclass(frozen=True)
+class FirstAudits:
+    """What the first instance was asked: the screen, and where that failed a question for each property."""
+
+    screen: list[Audit]
+    named: list[Audit]
+
+    @property
+    def is_suspicious(self) -> bool:
+        return not _all_passed([*self.screen, *self.named])
+
+
+def audit_first(
+    first: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
+) -> FirstAudits:
+    """Whether the instance that was scored still answers its first rows as it did."""
+    if _is_small(scored):
+        return FirstAudits([], _name_first(first, scored, allowed))
+    early = random.permutation(min(scored.batch, len(scored.rows)))[:FEW_ROWS]
+    again = token_nats(first(scored.rows[early, :-1]), scored.rows[early, 1:])
+    screen = [
+        _finite(compare("fewer-again", Finding.STATEFUL, scored.nats[early], again, allowed.other_shape))
+    ]
+    return FirstAudits(screen, [] if _all_passed(screen) else _name_first(first, scored, allowed))
+
+
+def join_audits(first: FirstAudits, second: list[Audit]) -> list[Audit]:
+    """All audits; what the screen of the first instance found is left out where a question for a property
+    says what it is."""
+    explained = first.is_suspicious and not _all_passed([*first.named, *second])
+    return [*second, *([] if explained else first.screen), *first.named]
+
+
+def audit_second(
+    second: Ask,
+    scored: Scored,
+    random: np.random.Generator,
+    allowed: Tolerances = ON_CPU,
+    *,
+    suspicious: bool = False,
 ) -> list[Audit]:
-    """The four questions. Their findings are the likeliest ones only."""
-    start = _late_batch(scored, random)
-    rows = scored.rows[start : start + scored.batch]
-    nats = scored.nats[start : start + scored.batch]
-    count, length = nats.shape
-    inputs = rows[:, :-1]
-    others = _other_rows(scored, start, count, random)
-    cuts = choose_cuts(inputs, others, 0, random)
-    kept = np.arange(length)[None, :] <= cuts[:, None]
-    unchanged = random.permutation(count) < max(1, count // 4)
-    kept[unchanged] = True
-    order = everyone_moves(count, random)
-    asked = np.where(kept, inputs, others)[order]
-    # Targets of the scored rows: what is kept must give them the loss that they had.
-    found = np.empty_like(nats)
-    found[order] = token_nats(second(asked), rows[order, 1:])
+    """Whether a fresh instance answers as the first one did, what may not matter being changed. Each property
+    is asked for where the screen finds something, or the first instance was suspicious."""
+    if _is_small(scored):
+        return _name_second(second, scored, random, allowed)
+    screen = screen_second(second, scored, random, allowed)
+    if _all_passed(screen) and not suspicious:
+        return screen
+    named = _name_second(second, scored, random, allowed)
+    return named if not _all_passed(named) else [*screen, *named]
+
+
+def screen_second(
+    second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
+) -> list[Audit]:
+    """The questions that every second instance is asked. Their findings are the likeliest ones only."""
+    fresh, cut, causality = [], [], []
+    for _ in range(screened_batches(scored)):
+        chosen = _spread_rows(scored, random)
+        rows, nats = scored.rows[chosen], scored.nats[chosen]
+        count, length = nats.shape
+        inputs = rows[:, :-1]
+        others = _other_rows(scored, chosen, random)
+        cuts = choose_cuts(inputs, others, 0, random, nats)
+        kept = np.arange(length)[None, :] <= cuts[:, None]
+        unchanged = random.permutation(count) < max(1, count // 4)
+        kept[unchanged] = True
+        order = everyone_moves(count, random)
+        asked = np.where(kept, inputs, others)[order]
+        # Targets of the scored rows: what is kept must give them the loss that they had.
+        found = np.empty_like(nats)
+        found[order] = token_nats(second(asked), rows[order, 1:])
+        fresh.append((nats[unchanged], found[unchanged]))
+        cut.append(_at_cuts(nats, found, cuts, ~unchanged))
+        causality.append(_kept(nats, found, kept, ~unchanged))
     audits = [
-        compare("fresh", Finding.STATEFUL, nats[unchanged], found[unchanged], allowed.exact),
-        compare("cut", Finding.NON_CAUSAL, *_at_cuts(nats, found, cuts, ~unchanged), allowed.cut),
-        compare("causality", Finding.NON_CAUSAL, *_kept(nats, found, kept, ~unchanged), allowed.exact),
+        compare("fresh", Finding.STATEFUL, *_joined(fresh), allowed.exact),
+        compare("cut", Finding.NON_CAUSAL, *_joined(cut), allowed.cut),
+        compare("causality", Finding.NON_CAUSAL, *_joined(causality), allowed.exact),
     ]
     few = random.permutation(count)[:FEW_ROWS]
-    cut = int(random.integers(length // 4, max(length // 4 + 1, length * 3 // 4)))
-    prefix = token_nats(second(inputs[few, :cut]), rows[few, 1 : cut + 1])
+    end = int(random.integers(length // 4, max(length // 4 + 1, length * 3 // 4)))
+    prefix = token_nats(second(inputs[few, :end]), rows[few, 1 : end + 1])
     audits.append(
-        compare("prefix", Finding.PREFIX_INCONSISTENT, nats[few, :cut], prefix, allowed.other_shape)
+        compare("prefix", Finding.PREFIX_INCONSISTENT, nats[few, :end], prefix, allowed.other_shape)
     )
     few = random.permutation(count)[:FEW_ROWS]
     alone = token_nats(second(inputs[few]), rows[few, 1:])
     audits.append(compare("fewer-rows", Finding.ORDER_DEPENDENT, nats[few], alone, allowed.other_shape))
-    early = random.permutation(min(scored.batch, len(scored.rows)))[:FEW_ROWS]
-    again = token_nats(first(scored.rows[early, :-1]), scored.rows[early, 1:])
-    audits.append(compare("fewer-again", Finding.STATEFUL, scored.nats[early], again, allowed.other_shape))
     return [_finite(audit) for audit in audits]
+
+
+def screened_batches(scored: Scored) -> int:
+    """How many batches of changed rows are asked: one sixteenth of all, and at least one."""
+    return max(1, len(scored.rows) // (LEAST_BATCHES * scored.batch))
 
 
 def named_audits(
     first: Ask, second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
 ) -> list[Audit]:
     """One question for each property, so that what fails tells which is missing."""
+    return [*_name_second(second, scored, random, allowed), *_name_first(first, scored, allowed)]
+
+
+def _name_first(first: Ask, scored: Scored, allowed: Tolerances) -> list[Audit]:
+    size, nats, count = scored.batch, scored.nats, min(AUDIT_ROWS, len(scored.rows))
+    repeated = _asked_again(first, scored, 0, size)
+    few = _asked_again(first, scored, 0, count)
+    audits = [
+        compare("again", Finding.STATEFUL, nats[:size], repeated, allowed.exact),
+        compare("fewer-again", Finding.ORDER_DEPENDENT, nats[:count], few, allowed.other_shape),
+    ]
+    return [_finite(audit) for audit in audits]
+
+
+def _name_second(
+    second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances
+) -> list[Audit]:
     size, nats = scored.batch, scored.nats
-
-    def asked_again(ask: Ask, begin: int, count: int) -> Floats:
-        batch = scored.rows[begin : begin + count]
-        return token_nats(ask(batch[:, :-1]), batch[:, 1:])
-
-    start = _late_batch(scored, random)
-    again = asked_again(second, start, size)
+    start = int(random.integers(max(1, len(scored.rows) // size))) * size
+    again = _asked_again(second, scored, start, size)
     audits = [compare("fresh", Finding.STATEFUL, nats[start : start + size], again, allowed.exact)]
     count = min(AUDIT_ROWS, len(scored.rows))
     chosen = random.permutation(len(scored.rows))
     rest = chosen[count:] if len(chosen) > count else np.roll(chosen, 1)
     rows, others = scored.rows[chosen[:count], :-1], scored.rows[np.resize(rest, count), :-1]
     audits += audit_instance(second, rows, others, random, allowed)
-    repeated = asked_again(first, 0, size)
-    audits.append(compare("again", Finding.STATEFUL, nats[:size], repeated, allowed.exact))
-    few = asked_again(first, 0, count)
-    audits.append(compare("fewer-again", Finding.ORDER_DEPENDENT, nats[:count], few, allowed.other_shape))
     return [_finite(audit) for audit in audits]
 
 
-def _late_batch(scored: Scored, random: np.random.Generator) -> int:
-    """Where one of the late half of the batches begins; a whole one, if any is."""
-    whole = max(1, len(scored.rows) // scored.batch)
-    return int(random.integers(whole // 2, whole)) * scored.batch
+def _asked_again(ask: Ask, scored: Scored, begin: int, count: int) -> Floats:
+    batch = scored.rows[begin : begin + count]
+    return token_nats(ask(batch[:, :-1]), batch[:, 1:])
 
 
-def _other_rows(scored: Scored, start: int, count: int, random: np.random.Generator) -> Tokens:
-    """Inputs of as many rows that stand outside the batch, or of its neighbours where there are none."""
+def _is_small(scored: Scored) -> bool:
+    return min(scored.batch, len(scored.rows)) < FEW_ROWS
+
+
+def _all_passed(audits: Iterable[Audit]) -> bool:
+    return all(audit.passed for audit in audits)
+
+
+def _joined(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    return np.concatenate([one for one, _ in pairs]), np.concatenate([other for _, other in pairs])
+
+
+def _spread_rows(scored: Scored, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """As many rows as a batch has, one of each equal part of all: what cheats in some calls only, or in some
+    rows only, finds no part that is never asked again. Every second one is the row of least loss in its
+    part, since what cheats in a few rows has to gain much by each."""
+    edges = np.linspace(0, len(scored.rows), min(scored.batch, len(scored.rows)) + 1).astype(np.int64)
+    losses = scored.nats.mean(axis=1)
+    offset = int(random.integers(2))
+    chosen = [
+        begin + int(losses[begin:end].argmin()) if (part + offset) % 2 else int(random.integers(begin, end))
+        for part, (begin, end) in enumerate(pairwise(edges.tolist()))
+    ]
+    return np.array(chosen, dtype=np.int64)
+
+
+def _other_rows(scored: Scored, chosen: npt.NDArray[np.int64], random: np.random.Generator) -> Tokens:
+    """Inputs of as many rows that were not chosen, or of the neighbours where there are none."""
     numbers = np.arange(len(scored.rows))
-    outside = numbers[(numbers < start) | (numbers >= start + count)]
-    chosen = random.permutation(outside) if len(outside) else np.roll(numbers, 1)
-    return scored.rows[np.resize(chosen, count), :-1]
+    outside = np.setdiff1d(numbers, chosen)
+    taken = random.permutation(outside) if len(outside) else np.roll(numbers, 1)
+    return scored.rows[np.resize(taken, len(chosen)), :-1]
 
 
 def _kept(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from trainer.evaluation.device_buffer import DeviceBuffer
 from trainer.evaluation.job import EvaluationJob
+from trainer.evaluation.overheard import Overheard
 from trainer.evaluation.scoring import Scores
 from trainer.harness.logit_channel import (
     HELLO,
@@ -25,6 +26,7 @@ from trainer.harness.logit_channel import (
     memory_bytes,
 )
 from trainer.runs.output import printable
+from trainer.runs.rules import CANDIDATE_REASONS
 from trainer.sandbox.candidate_plan import CandidateFiles, candidate_plan
 from trainer.sandbox.launch import has_supervisor, supervisor_command, supervisor_environment
 from trainer.sandbox.plan import Limits, Plan
@@ -37,8 +39,10 @@ HOST, CUDA_IPC = "host", "cuda_ipc"
 class CandidateServer(AbstractContextManager["CandidateServer"]):
     """One fresh instance. Tokens and logits go through sealed shared memory where the system has it.
 
-    With a buffer logits stay on the device if the candidate can open it: logit_path says which it became,
-    and path_reason why not.
+    It loads nothing of the candidate before wait_ready. What it prints goes to stderr until it is first asked
+    for logits: after that it has seen validation rows, and neither its words nor those of its failures are
+    passed on, unless job.heard. With a buffer logits stay on the device if the candidate can open it:
+    logit_path says which it became, and path_reason why not.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
         self._offset = logits_offset(job.batch_rows, length)
         size = memory_bytes(job.batch_rows, length, vocabulary)
         self._memory_fd, self._memory = open_shared_memory(size, wanted=job.tier != "CONTAINER")
+        self._overheard = Overheard(sys.stderr.fileno())
+        self._fds: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._client: LogitClient | None = None
 
@@ -74,6 +80,10 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the instance with all its processes; no error where that has been done."""
         process = self._process
         if process is not None and process.poll() is None:
             process.send_signal(
@@ -84,14 +94,17 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for descriptor in self._fds:
-            os.close(descriptor)
+        self._overheard.close()
+        while self._fds:
+            os.close(self._fds.pop())
         if self._memory is not None:
             self._memory.close()
             os.close(self._memory_fd)
+            self._memory = None
 
     def wait_ready(self) -> int:
         """The vocabulary size that the candidate states. Raises ChannelError or CandidateFailedError."""
+        self._answering().begin()
         vocabulary = self._answering().wait_ready()
         if self._buffer is not None:
             self.path_reason = self._open_device(self._buffer)
@@ -101,6 +114,14 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
     def logits(self, tokens: npt.NDArray[np.int64]) -> Scores:
         """Float32 [B, T, V] in private memory, numpy or (path cuda_ipc) torch on the device. Raises
         ChannelError or CandidateFailedError."""
+        if not self._job.heard:
+            self._overheard.mute()
+        try:
+            return self._ask(tokens)
+        except CandidateFailedError as error:
+            raise error if self._job.heard else unspoken(error) from None
+
+    def _ask(self, tokens: npt.NDArray[np.int64]) -> Scores:
         if self._buffer is not None and self.logit_path == CUDA_IPC:
             self._buffer.clear(tokens.size * self._vocabulary)
             self._answering().answer_on_device(tokens.astype(np.int32))
@@ -150,13 +171,15 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
                 env=environment,
                 cwd=plan.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),
+                stdout=self._overheard.descriptor,
+                stderr=self._overheard.descriptor,
                 pass_fds=kept if os.name == "posix" else (),
                 start_new_session=True,
             )
         finally:
             if status_fd >= 0:
                 os.close(status_fd)
+            self._overheard.release()
             if self._buffer is not None:
                 self._buffer.close_descriptor()
 
@@ -164,7 +187,7 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
         job = self._job
         command = ["-m", "trainer.harness.serve", job.train_py, job.checkpoint]
         command += ["--request-fd", str(request_fd), "--reply-fd", str(reply_fd)]
-        command += ["--device", job.device, "--threads", str(job.threads)]
+        command += ["--device", job.device, "--threads", str(job.threads), "--hold"]
         kept = [request_fd, reply_fd]
         if self._memory is not None:
             command += ["--memory-fd", str(self._memory_fd), "--memory-bytes", str(len(self._memory))]
@@ -189,6 +212,16 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             threads=job.threads,
             container=job.container,
         )
+
+
+def unspoken(error: CandidateFailedError) -> CandidateFailedError:
+    """The same failure in words of ours: a model could put what it was asked into its own."""
+    reason = error.reason if error.reason in CANDIDATE_REASONS else "RUNTIME_ERROR"
+    if "forward() must return" in error.message:
+        return CandidateFailedError(reason, "forward() must return [B, T, V]")
+    return CandidateFailedError(
+        reason, f"forward() failed while it was scored ({reason}); python -m trainer.evaluate shows how"
+    )
 
 
 def open_shared_memory(size: int, *, wanted: bool = True) -> tuple[int, mmap.mmap | None]:

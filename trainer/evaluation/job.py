@@ -12,7 +12,8 @@ class EvaluationJob:
     rows_consumed say which training rows the run claims (checked when rows_consumed is not 0). gpus are the
     candidate's, by the numbers that this process sees them under; the first is `ordinal`. share_device:
     logits stay on the GPU where that works. compile is on, off or auto, attention a backend or auto. masked
-    are the files that validation text was drawn from: a model could look up there how a row goes on."""
+    are the files that validation text was drawn from: a model could look up there how a row goes on.
+    heard: what a candidate prints while it is scored is shown, which is for its owner alone."""
 
     train_py: str
     checkpoint: str
@@ -37,6 +38,7 @@ class EvaluationJob:
     compile: str = "auto"
     attention: str = "auto"
     masked: tuple[str, ...] = ()
+    heard: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

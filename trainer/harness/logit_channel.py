@@ -7,6 +7,8 @@ stand at logits_offset of the shared memory, or follow the byte. After FAILED: a
 many bytes of JSON {"reason", "message"}. The first reply, before any request, is READY (followed by
 uint32 vocabulary size) or FAILED. A request with the flag END, or a closed pipe, ends the candidate.
 
+A candidate that was started ahead of its time loads nothing of its own before a request with the flag BEGIN.
+
 Where both sit on one GPU, logits need not cross the host: a request with the flag OPEN asks the candidate to
 open the device memory that it was started with (OK once HELLO stands at its beginning, or FAILED with the
 reason, after which it goes on).
@@ -34,6 +36,7 @@ MAGIC: Final = 0x41524C31
 END: Final = 1
 OPEN: Final = 2
 DEVICE: Final = 4
+BEGIN: Final = 8
 READY, OK, FAILED = b"R", b"K", b"F"
 LONGEST_MESSAGE: Final = 65_536
 PAGE: Final = 4096
@@ -74,6 +77,10 @@ class LogitClient:
         self._memory = memory
         self._offset = offset
         self._timeout = timeout
+
+    def begin(self) -> None:
+        """Lets a candidate that was told to hold load itself."""
+        self._write(HEADER.pack(MAGIC, 0, 0, BEGIN, 0))
 
     def wait_ready(self) -> int:
         """Waits for READY and returns the candidate's vocabulary size."""
@@ -130,7 +137,7 @@ class LogitClient:
         try:
             fields = json.loads(self._read(size, deadline))
             raise CandidateFailedError(str(fields["reason"]), str(fields["message"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ChannelError("the candidate's failure is not readable") from error
 
     def _read(self, count: int, deadline: float) -> bytes:
@@ -164,6 +171,13 @@ class LogitServer:
     def offer(self, device: DeviceAnswers) -> None:
         """From now on requests may be answered into device memory."""
         self._device = device
+
+    def hold(self) -> bool:
+        """Waits for BEGIN; False when anything else came."""
+        try:
+            return bool(HEADER.unpack(read_exactly(self._request, HEADER.size, None))[3] & BEGIN)
+        except ChannelError:
+            return False
 
     def ready(self, vocabulary: int) -> None:
         write_all(self._reply, READY + LENGTH.pack(vocabulary))

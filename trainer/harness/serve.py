@@ -31,6 +31,11 @@ def main(arguments: list[str]) -> int:
     memory = mmap.mmap(options.memory_fd, options.memory_bytes) if options.memory_fd >= 0 else None
     server = LogitServer(options.request_fd, reply_fd, memory)
     prepare_threads(options.threads)
+    if options.hold:
+        import torch  # noqa: F401  what takes longest, and is no code of the candidate's
+
+        if not server.hold():
+            return 0
     try:
         model, device, vocabulary = load_model(
             options.train_py, options.checkpoint, options.device, options.threads
@@ -161,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory-fd", type=int, default=-1, help="-1: tokens and logits go through the pipes"
     )
+    parser.add_argument("--hold", action="store_true", help="load nothing of the candidate before BEGIN")
     parser.add_argument("--memory-bytes", type=int, default=0)
     parser.add_argument(
         "--device-fd", type=int, default=-1, help="CUDA memory for logits, where there is any"
