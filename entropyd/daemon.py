@@ -57,7 +57,7 @@ async def serve(settings: EntropydSettings) -> None:
         station = Station(
             open_source,
             dispenser,
-            pipeline=PipelineSettings(min_entropy=min_entropy),
+            pipeline=PipelineSettings(min_entropy, max_gap_seconds=tuning.longest_gap_seconds),
             timers=settings.timers(),
         )
         warnings = list_warnings(settings, report, problem)

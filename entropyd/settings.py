@@ -58,7 +58,7 @@ class EntropydSettings(DaemonSettings):
     settle_seconds: float = Field(default=1.0, ge=0)
     """Samples thrown away after opening the receiver."""
     stall_seconds: float = Field(default=2.0, gt=0)
-    """Silence after which the receiver counts as dead."""
+    """Silence after which the receiver counts as dead; at least as long as four chunks take."""
     reopen_seconds: float = Field(default=0.25, gt=0)
     """First pause before a failed source is opened again; doubles up to --reopen-most-seconds."""
     reopen_most_seconds: float = Field(default=1.0, gt=0)
@@ -81,7 +81,7 @@ class EntropydSettings(DaemonSettings):
     def timers(self) -> Timers:
         return Timers(
             settle=self.settle_seconds,
-            stall=self.stall_seconds,
+            stall=max(self.stall_seconds, 4 * self.tuning().chunk_seconds),
             reopen=self.reopen_seconds,
             reopen_most=self.reopen_most_seconds,
             absent_most=self.absent_most_seconds,

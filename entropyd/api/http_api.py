@@ -19,7 +19,7 @@ from entropyd.api.status import Identity
 from entropyd.dispensing.draw import Draw, Policy
 from entropyd.health import utc_now
 from entropyd.records.office import ReceiptOffice
-from services.errors import UnavailableError
+from services.errors import ServiceError, UnavailableError
 
 STREAM_BYTES = 128
 CORS = {"Access-Control-Allow-Origin": "*"}
@@ -121,7 +121,7 @@ class SdrRandomApi:
                 draw = self._office.draw_available(STREAM_BYTES, self._policy, purpose="/api/entropy/stream")
                 event: dict[str, object] = {"bytes": len(draw.data), "hex": draw.data.hex()}
                 event |= _describe(draw)
-            except UnavailableError as error:
+            except ServiceError as error:
                 event = {"bytes": 0, "hex": "", "error": error.message}
             try:
                 await response.write(b"data: " + _dump(event) + b"\n\n")

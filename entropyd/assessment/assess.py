@@ -18,13 +18,17 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from entropyd.assessment.estimators import Estimates, estimate_all
 from entropyd.assessment.gathering import gather_restarts, gather_samples
 from entropyd.assessment.nist_tool import compare_with_ours, nist_results, run_nist_tool
 from entropyd.assessment.restart_check import check_restarts
 from entropyd.assessment.site_report import SiteReport, credit_for, write_report
+from entropyd.conditioning.pipeline import PipelineSettings
 from entropyd.health_tests.continuous_tests import Samples
 from entropyd.records.state_store import StateStore
+from entropyd.settings import EntropydSettings
 from entropyd.source import EntropySource, SourceUnavailableError
 from entropyd.sources import source_opener
 from entropyd.sources.tuning import Tuning, default_sample_rate
@@ -73,7 +77,10 @@ async def assess(
 ) -> SiteReport:
     """Raises SourceUnavailableError when the source ends before enough was gathered."""
     say(f"gathering {sample_count:,} samples")
-    samples, alarms, detail = await gather_samples(open_source, sample_count, settle_seconds)
+    settings = PipelineSettings(max_gap_seconds=tuning.longest_gap_seconds)
+    samples, alarms, detail = await gather_samples(
+        open_source, sample_count, settle_seconds, settings=settings
+    )
     say(f"restarting {rows:,} times")
     restarts = await gather_restarts(open_for_restart, rows, columns, say)
     if raw_file is not None:
@@ -117,10 +124,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--raw-file", type=Path, default=None, help="keep the raw samples here")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     options = parser.parse_args(arguments)
-    if options.samples < 20_000 or options.restarts < 10 or options.restart_samples < 100:
-        raise ConfigurationError(
-            "assess: at least --samples 20000, --restarts 10 and --restart-samples 100 are needed"
-        )
+    refuse_out_of_bounds(options)
     tuning = Tuning(
         frequency_hz=options.frequency,
         sample_rate=options.sample_rate,
@@ -154,6 +158,31 @@ def main(arguments: Sequence[str]) -> int:
         path = write_report(report, store.private_key, options.state)
     show(report, path, options.json)
     return 1 if report.problems else 0
+
+
+def refuse_out_of_bounds(options: argparse.Namespace) -> None:
+    """Raises ConfigurationError before minutes of gathering are lost."""
+    if options.samples < 20_000 or options.restarts < 10 or options.restart_samples < 100:
+        raise ConfigurationError(
+            "assess: at least --samples 20000, --restarts 10 and --restart-samples 100 are needed"
+        )
+    for name, most in (("restart_samples", RESTART_CHUNK), ("settle_seconds", 3600)):
+        if not 0 <= getattr(options, name) <= most:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigurationError(f"{flag}: {getattr(options, name)} is not within 0 to {most}")
+    try:  # the receiver's own bounds are those of the daemon
+        EntropydSettings(frequency=options.frequency, sample_rate=options.sample_rate, gain=options.gain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-")
+        raise ConfigurationError(f"{flag}: {first['input']} cannot be: {first['msg']}") from error
+    if options.raw_file is not None:
+        try:
+            options.raw_file.touch()
+        except OSError as error:
+            raise ConfigurationError(
+                f"--raw-file: cannot write {options.raw_file}: {error.strerror}"
+            ) from error
 
 
 def show(report: SiteReport, path: Path, as_json: bool) -> None:

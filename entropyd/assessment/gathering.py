@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from entropyd.conditioning.pipeline import Pipeline
+from entropyd.conditioning.pipeline import Pipeline, PipelineSettings
 from entropyd.health_tests.continuous_tests import Samples
 from entropyd.source import EntropySource, SourceUnavailableError
 
@@ -16,7 +16,11 @@ STALL_SECONDS = 5.0
 
 
 async def gather_samples(
-    open_source: Callable[[], EntropySource], count: int, settle_seconds: float
+    open_source: Callable[[], EntropySource],
+    count: int,
+    settle_seconds: float,
+    *,
+    settings: PipelineSettings | None = None,
 ) -> tuple[Samples, list[str], str]:
     """`count` consecutive samples, the names of health tests that failed on them, and the source's detail.
 
@@ -26,7 +30,7 @@ async def gather_samples(
     gathered = 0
     failed: list[str] = []
     async with open_source() as source:
-        pipeline = Pipeline(source.description, bytes(32))
+        pipeline = Pipeline(source.description, bytes(32), settings)
         opened_at = time.monotonic()
         while gathered < count:
             try:

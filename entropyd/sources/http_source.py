@@ -24,6 +24,7 @@ from entropyd.source import (
 from services.errors import ConfigurationError
 
 REQUEST_BYTES = 4096
+LARGEST_ANSWER = 64 * 1024
 _WORD = re.compile(r"[A-Za-z0-9._ -]{0,40}")
 
 
@@ -88,7 +89,9 @@ class HttpSource:
         target = f"{self._url}/api/entropy?bytes={REQUEST_BYTES}&format=json"
         try:
             async with self._session.get(target, allow_redirects=False) as response:
-                status, text = response.status, await response.content.read(64 * 1024)
+                status, text = response.status, b""
+                while len(text) < LARGEST_ANSWER and (part := await response.content.read(LARGEST_ANSWER)):
+                    text += part  # `read` alone gives what the first packets brought
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SourceUnavailableError(
                 f"{self._url} does not answer: {error!r}", cause="refused"

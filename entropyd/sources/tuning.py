@@ -23,6 +23,16 @@ class Tuning:
     chunk_bytes: int = 262_144
     library_folder: str = ""
 
+    @property
+    def chunk_seconds(self) -> float:
+        """How long the receiver takes for one chunk of I and Q bytes."""
+        return self.chunk_bytes / 2 / self.sample_rate
+
+    @property
+    def longest_gap_seconds(self) -> float:
+        """A pause between two chunks from which samples count as lost: half a second or two chunks."""
+        return max(0.5, 2 * self.chunk_seconds)
+
 
 def default_sample_rate(machine: str | None = None, cores: int | None = None) -> int:
     """1.024 MS/s on small ARM boards, whose single core would be busy with more; else 2.4 MS/s."""

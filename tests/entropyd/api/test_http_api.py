@@ -171,6 +171,29 @@ async def test_the_stream_waits_then_sends_at_most_128_bytes_a_second(tmp_path: 
     assert not any(line.startswith((b"id", b"event", b"retry")) for e in events for line in e.splitlines())
 
 
+async def test_a_stream_whose_receipts_cannot_be_written_says_so_and_goes_on(tmp_path: Path) -> None:
+    async with serve_http(tmp_path, stream_pause=0.05) as side:
+        make_healthy(side.dispenser, blocks=200)
+        database = side.store._database
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        database.execute(f"PRAGMA max_page_count={pages}")  # a full disk: SQLITE_FULL at the next page
+        reader, writer = await asyncio.open_connection(side.address.host, side.address.port)
+        writer.write(b"GET /api/entropy/stream HTTP/1.0\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        events = []
+        while len(events) < 20 and sum("error" in event for event in events) < 2:
+            line = await asyncio.wait_for(reader.readuntil(b"\n\n"), 5)
+            events.append(json.loads(line.removeprefix(b"data: ")))
+        database.execute("PRAGMA max_page_count=1000000")
+        last = json.loads((await asyncio.wait_for(reader.readuntil(b"\n\n"), 5)).removeprefix(b"data: "))
+        writer.close()
+    refused = [event for event in events if "error" in event]
+    assert len(refused) == 2
+    assert all((event["bytes"], event["hex"]) == (0, "") for event in refused)
+    assert "the state folder cannot be written" in refused[0]["error"]
+    assert last["bytes"] == 128
+
+
 async def test_http_1_0_is_answered_unchunked_while_eight_streams_drain(tmp_path: Path) -> None:
     async with serve_http(tmp_path, stream_pause=0.02) as side:
         make_healthy(side.dispenser, blocks=200)

@@ -124,6 +124,22 @@ def test_only_raw_samples_can_be_assessed(tmp_path: Path, source: str) -> None:
         assess(["--source", "file:x", "--state", str(tmp_path), "--samples", "5"])
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--restart-samples", "40000"),
+        ("--settle-seconds", "nan"),
+        ("--frequency", "-1"),
+        ("--sample-rate", "0"),
+        ("--gain", "-5"),
+        ("--raw-file", "/nowhere/raw"),
+    ],
+)
+def test_what_would_fail_after_minutes_is_refused_at_once(tmp_path: Path, flag: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{flag}: "):
+        assess(["--source", "rtl_tcp://127.0.0.1:9", "--state", str(tmp_path), flag, value])
+
+
 def test_a_receiver_that_is_not_there_is_one_line(tmp_path: Path, capsys) -> None:
     assert assess(["--source", "rtl_tcp://127.0.0.1:9", "--state", str(tmp_path)]) == 1
     assert "error: rtl_tcp://127.0.0.1:9 cannot be reached" in capsys.readouterr().err
