@@ -97,18 +97,29 @@ def _gaps(source: MemoryBackend, target: MemoryBackend) -> tuple[str, ...]:
 
 
 async def _mark(source: MemoryBackend, target: MemoryBackend) -> None:
-    """Refuses a target with content of its own; marks a fresh one."""
+    """Refuses a target with content of its own; marks a fresh one that can be marked."""
     place = (await source.status()).place
-    started = await target.read_value(MARK)
     rows = (await target.status()).row_count
     if Capability.VALUES not in target.capabilities:
-        return
-    if rows and started != place:
+        is_own = not rows or await _holds_only(source, target)
+    else:
+        is_own = not rows or await target.read_value(MARK) == place
+    if not is_own:
         raise FailedPreconditionError(
             f"--to: the store already holds {rows} memories that do not come from {place}; name an empty one",
             reason="TARGET_NOT_EMPTY",
         )
     await target.apply(Batch(values={MARK: place}))
+
+
+async def _holds_only(source: MemoryBackend, target: MemoryBackend) -> bool:
+    """Whether every memory of the target is one of the source's: an earlier run was interrupted."""
+    async for page in memories_of(target):
+        for memory in page:
+            known = await source.scan(memory.memory_id - 1, 1)
+            if not known or known[0].memory_id != memory.memory_id or known[0].row.tags != memory.row.tags:
+                return False
+    return True
 
 
 async def _already(target: MemoryBackend, page: Sequence[Memory], *, with_vectors: bool) -> set[int]:

@@ -59,6 +59,13 @@ async def values_of(backend: MemoryBackend) -> AsyncIterator[list[tuple[str, str
 
 async def copy_rest(source: MemoryBackend, target: MemoryBackend) -> None:
     """Copies edges, values, events and the highest id ever used; memories must have been copied before."""
+    highest = (await source.status()).highest_id
+    if highest > (await target.status()).highest_id:
+        # A deleted id must never be given again: storing and deleting it leaves only its mark.
+        await target.apply(Batch(puts=(Memory(Row(highest, {}), Record(0, 0)),)))
+    known = await source.scan(highest - 1, 1)
+    if not known or known[0].memory_id != highest:  # also what an interrupted copy has left
+        await target.apply(Batch(deletes=(highest,)))
     async for edges in edges_of(source):
         await target.apply(Batch(connects=tuple(edges)))
     if Capability.VALUES in target.capabilities:
@@ -67,11 +74,6 @@ async def copy_rest(source: MemoryBackend, target: MemoryBackend) -> None:
     if Capability.EVENTS in target.capabilities:
         async for events in events_of(source):
             await target.apply(Batch(events=tuple(events)))
-    highest = (await source.status()).highest_id
-    if highest > (await target.status()).highest_id:
-        # A deleted id must never be given again: storing and deleting it leaves only its mark.
-        await target.apply(Batch(puts=(Memory(Row(highest, {}), Record(0, 0)),)))
-        await target.apply(Batch(deletes=(highest,)))
 
 
 async def copy_to_file(source: MemoryBackend, path: Path) -> BackupResult:

@@ -28,7 +28,9 @@ async def filled(url: str, count: int = 1200) -> MemoryBackend:
     )
     edges = tuple(Edge(number, number + 1, "next", EdgeKind.CAUSAL, 0.5) for number in range(count - 1))
     await backend.apply(Batch(puts=puts, connects=edges, values={"identity": "me", "key/a": "1"}))
-    await backend.apply(Batch(deletes=(count - 1,), events=(Event(1, 5, "remembered", (1,)),)))
+    gone = Edge(count - 1, 0, "of a memory that was removed")
+    await backend.apply(Batch(deletes=(count - 1,), connects=(gone,)))
+    await backend.apply(Batch(events=(Event(1, 5, "remembered", (1,)),)))
     return backend
 
 
@@ -84,7 +86,7 @@ class FailingBackend:
         await self._inner.apply(batch)
 
 
-@pytest.mark.parametrize("batches", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("batches", range(1, 12))
 async def test_an_interrupted_migration_goes_on(tmp_path: Path, batches: int) -> None:
     source = await filled(f"sqlite:///{tmp_path / 'a.db'}")
     target = await open_backend(f"sqlite:///{tmp_path / 'b.db'}")
@@ -105,6 +107,22 @@ async def test_a_store_with_other_content_is_not_overwritten(tmp_path: Path) -> 
     assert caught.value.reason == "TARGET_NOT_EMPTY"
     await source.close()
     await target.close()
+
+
+async def test_nor_is_a_remote_one_which_keeps_no_mark_of_where_it_comes_from(tmp_path: Path) -> None:
+    source = await filled(f"sqlite:///{tmp_path / 'a.db'}", 5)
+    async with serve_ferricula(tmp_path / "remote.db") as address:
+        target = await open_backend(f"ferricula+http://{address}")
+        precious = Memory(Row(2, {"text": "precious"}, pack_vector([1.0, 1.0])), Record(1, 1))
+        await target.apply(Batch(puts=(precious,)))
+        with pytest.raises(FailedPreconditionError) as caught:
+            await migrate(source, target, NoEmbedder(), report=quiet)
+        assert caught.value.reason == "TARGET_NOT_EMPTY"
+        assert [memory.row.text for memory in await target.scan(-1, 9)] == ["precious"]
+        await target.apply(Batch(deletes=(2,), puts=tuple(await source.scan(-1, 2))))
+        assert (await migrate(source, target, NoEmbedder(), report=quiet)).copied == 4
+        await target.close()
+    await source.close()
 
 
 async def test_from_a_ferricula_vectors_are_made_anew_and_said_so(tmp_path: Path) -> None:
