@@ -23,6 +23,7 @@ from services.errors import (
 
 ATTEMPTS = 5
 LONGEST_WAIT = 300.0
+RATE_LIMIT_PAUSE = 15.0  # such limits count by the minute, and the waits together must outlast several
 BYTES_PER_TOKEN = 3.0  # on the careful side, for bounds only; what counts is what the provider says
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,8 @@ class MeteredProvider:
                     raise ProviderFailed(
                         f"{error.message} (attempt {attempt} of {ATTEMPTS})", reason=error.reason
                     ) from error
-                wait = min(error.retry_after or pause, LONGEST_WAIT)
+                unasked = pause * RATE_LIMIT_PAUSE if error.reason == "RATE_LIMITED" else pause
+                wait = min(error.retry_after or unasked, LONGEST_WAIT)
                 log.warning("a model call is tried again", extra={"why": error.message, "wait": wait})
                 self._ledger.say(
                     self._session_id,

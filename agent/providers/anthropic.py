@@ -10,6 +10,7 @@ from typing import Any
 import anthropic
 
 from agent.provider import Conversation, Message, Provider, Role, ToolSpec, Turn, TurnEnd, Usage
+from agent.providers.answer_size import bounded_responses
 from agent.providers.faults import (
     CHECK_SECONDS,
     answering,
@@ -46,7 +47,11 @@ class AnthropicProvider:
         self._request_seconds = request_seconds
         self._idle_seconds = idle_seconds
         self._client = anthropic.AsyncAnthropic(
-            api_key=key, base_url=base_url or None, timeout=idle_seconds, max_retries=0
+            api_key=key,
+            base_url=base_url or None,
+            timeout=idle_seconds,
+            max_retries=0,
+            http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=bounded_responses(NAME)),
         )
 
     async def check(self) -> None:

@@ -10,6 +10,7 @@ from google import genai
 from google.genai import errors, types
 
 from agent.provider import Conversation, Message, Provider, Role, ToolCall, ToolSpec, Turn, TurnEnd, Usage
+from agent.providers.answer_size import ANSWER_LIMIT_BYTES, too_long
 from agent.providers.faults import CHECK_SECONDS, answering, cut_off, fault, timed_out
 from agent.providers.tool_calls import keep_opaque, read_opaque
 
@@ -87,7 +88,7 @@ async def read_stream(stream: AsyncIterable[Any], model: str) -> Turn:
     """Assembles a turn from the chunks. Raises UnavailableError when the stream stops early."""
     parts: list[types.Part] = []
     reason, detail, blocked = "", "", ""
-    usage = Usage()
+    usage, size = Usage(), 0
     async for chunk in stream:
         model = chunk.model_version or model
         if chunk.usage_metadata is not None:
@@ -99,7 +100,10 @@ async def read_stream(stream: AsyncIterable[Any], model: str) -> Turn:
                 reason = str(candidate.finish_reason.value)
                 detail = candidate.finish_message or ""
             if candidate.content is not None:
+                size += sum(len(part.model_dump_json()) for part in candidate.content.parts or [])
                 parts.extend(candidate.content.parts or [])
+        if size > ANSWER_LIMIT_BYTES:
+            raise too_long(NAME)
     if blocked:
         return Turn(f"the prompt was blocked: {blocked}", (), TurnEnd.REFUSAL, usage, model)
     if not reason:

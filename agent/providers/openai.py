@@ -11,6 +11,7 @@ from typing import Any
 import openai
 
 from agent.provider import Conversation, Message, Provider, Role, ToolSpec, Turn, TurnEnd, Usage
+from agent.providers.answer_size import bounded_responses
 from agent.providers.faults import (
     CHECK_SECONDS,
     answering,
@@ -47,7 +48,11 @@ class OpenAIProvider:
         self._request_seconds = request_seconds
         self._idle_seconds = idle_seconds
         self._client = openai.AsyncOpenAI(
-            api_key=key or NO_KEY, base_url=base_url or None, timeout=idle_seconds, max_retries=0
+            api_key=key or NO_KEY,
+            base_url=base_url or None,
+            timeout=idle_seconds,
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks=bounded_responses(NAME)),
         )
 
     async def check(self) -> None:

@@ -143,6 +143,20 @@ async def test_provider_faults_are_retried_with_a_bound_and_then_stop_by_name(
     assert session.ledger.totals(session.session_id).proposals == 1
 
 
+async def test_a_rate_limit_without_a_hint_is_waited_for_by_minutes(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    object.__setattr__(sessions._peers, "sleep", sleep)
+    session = await run_to_end(sessions, scripted(lab, write_script({"fault": "rate_limited"})))
+    assert [wait for wait in waits if wait >= 15] == [15.0, 30.0, 60.0, 120.0]
+    assert session.record.stop_reason is StopReason.PROVIDER_FAILED
+
+
 @pytest.mark.parametrize("fault", ["bad_key", "quota"])
 async def test_a_refused_key_stops_the_session_at_once(
     sessions: Sessions, lab: Path, write_script: Callable[..., str], fault: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,7 +34,7 @@ class Scene:
     written_tokens: int = 0
     output_tokens: int = 20
     thinking: str = ""
-    fault: str = ""  # cut, error_event, silent, drip, html
+    fault: str = ""  # cut, error_event, silent, drip, html, flood, one_line
     status: int = 200
     error_code: str = ""
     error_message: str = ""
@@ -78,6 +79,13 @@ class Wire:
         if scene.fault == "silent":
             await asyncio.sleep(30)
         pieces = self.encode(scene)
+        if scene.fault in ("flood", "one_line"):
+            longest = max(pieces, key=len)
+            endless = b"x" * 65536 if scene.fault == "one_line" else longest.encode()
+            with contextlib.suppress(ConnectionError):
+                await response.write("".join(pieces[: pieces.index(longest) + 1]).encode())
+                while True:
+                    await response.write(endless)
         for index, piece in enumerate(pieces):
             if scene.fault == "cut" and index == len(pieces) // 2:
                 assert request.transport is not None
@@ -131,7 +139,7 @@ def anthropic_encode(scene: Scene) -> list[str]:
         "cache_creation_input_tokens": scene.written_tokens,
         "output_tokens": 1,
     }
-    message = {
+    message: dict[str, Any] = {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "served-model", "content": [],
         "stop_reason": None, "stop_sequence": None, "usage": usage,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -270,6 +271,21 @@ async def test_waiting_is_bounded(wire: Wire, scene: Scene) -> None:
         await provider.complete(ASKED, TOOLS)
     assert caught.value.reason == "PROVIDER_TIMEOUT"
     await provider.close()
+
+
+@pytest.mark.parametrize("fault", ["flood", "one_line"])
+async def test_an_answer_without_an_end_is_given_up_by_its_size(
+    wire: Wire, provider: Provider, fault: str
+) -> None:
+    if (wire.name, fault) == ("gemini", "one_line"):
+        pytest.skip("its SDK gathers a line by itself; what bounds it is the time for the answer")
+    wire.scene = Scene(text="x" * 100_000, fault=fault)
+    with pytest.raises(errors.UnavailableError) as caught:
+        await asyncio.wait_for(provider.complete(ASKED, TOOLS), 60)
+    assert caught.value.reason == "PROVIDER_UNAVAILABLE"
+    assert "check --base-url" in caught.value.message
+    wire.scene = Scene(text="well again")
+    assert (await provider.complete(ASKED, TOOLS)).text == "well again"
 
 
 async def test_the_hint_to_wait_is_passed_on(wire: Wire, provider: Provider) -> None:
