@@ -152,7 +152,8 @@ async def test_a_rate_limit_without_a_hint_is_waited_for_by_minutes(
         waits.append(seconds)
 
     object.__setattr__(sessions._peers, "sleep", sleep)
-    session = await run_to_end(sessions, scripted(lab, write_script({"fault": "rate_limited"})))
+    script = write_script(experiment(MUCH_BETTER, "better"), {"fault": "rate_limited"})
+    session = await run_to_end(sessions, scripted(lab, script))
     assert [wait for wait in waits if wait >= 15] == [15.0, 30.0, 60.0, 120.0]
     assert session.record.stop_reason is StopReason.PROVIDER_FAILED
 
