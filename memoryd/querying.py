@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from memoryd.dreams.resonance import Resonance, passes
@@ -69,9 +69,13 @@ class Querying:
         if planned.freeform is not None:
             return await self._freeform(planned, limit or 10)
         selection = await self._select(planned.sql)
-        ids = selection.ids if limit is None else selection.ids[:limit]
-        hits = [Hit(memory, selection.scores.get(memory.memory_id, 0.0)) for memory in self._known(ids)]
-        return await self._resonate(planned.sql, hits, selection.total)
+        gate = self._gate()
+        hits = [
+            Hit(memory, selection.scores.get(memory.memory_id, 0.0))
+            for memory in self._known(selection.ids)
+            if gate(memory.record)
+        ]
+        return await self._strengthen(planned.sql, hits[:limit], selection.total)
 
     async def recall_text(self, text: str, limit: int) -> Answer:
         """Answers the `text` of a client that knows no SQL."""
@@ -91,15 +95,18 @@ class Querying:
 
     async def _freeform(self, planned: Plan, limit: int) -> Answer:
         text = planned.freeform or ""
-        found, _ = await self._recalling.find(RecallQuery(text=text, limit=limit))
-        return await self._resonate(planned.sql, found, len(found))
+        found, total = await self._recalling.find_through(RecallQuery(text=text, limit=limit), self._gate())
+        return await self._strengthen(planned.sql, found, total)
 
-    async def _resonate(self, sql: str, hits: Sequence[Hit], total: int) -> Answer:
+    def _gate(self) -> Callable[[Record], bool]:
+        """Whether a memory resonates now."""
         mood, now = self._recalling.mood, self._store.now()
-        passing = [hit for hit in hits if passes(hit.memory.record, self.resonance, mood, now)]
-        strengthened = await self._recalling.strengthen([hit.memory for hit in passing])
+        return lambda record: passes(record, self.resonance, mood, now)
+
+    async def _strengthen(self, sql: str, hits: Sequence[Hit], total: int) -> Answer:
+        strengthened = await self._recalling.strengthen([hit.memory for hit in hits])
         answered = tuple(
-            Hit(memory, hit.score, hit.arms) for memory, hit in zip(strengthened, passing, strict=True)
+            Hit(memory, hit.score, hit.arms) for memory, hit in zip(strengthened, hits, strict=True)
         )
         return Answer(sql, answered, total)
 

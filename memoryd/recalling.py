@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from memoryd.dreams.dynamics import recalled
 from memoryd.dreams.resonance import HEAT_PER_RECALL, Mood
 from memoryd.embedding.embedder import Embedder
-from memoryd.memory import Batch, Memory, RecordUpdate, State
+from memoryd.memory import Batch, Memory, Record, RecordUpdate, State
 from memoryd.remembering import check_vector
 from memoryd.requests import Hit, Recalled, RecallQuery
 from memoryd.retrieval.bm25 import Calibration, probability
@@ -56,19 +56,36 @@ class Recalling:
 
     async def find(self, query: RecallQuery) -> tuple[list[Hit], int]:
         """As `recall`, without any effect."""
+        return self._ranked(query, await self._checked(query)), len(self._store.mirror)
+
+    async def find_through(self, query: RecallQuery, gate: Callable[[Record], bool]) -> tuple[list[Hit], int]:
+        """The best that pass a gate, up to the limit, and how many there would be without it."""
+        vector = await self._checked(query)
+        found = self._ranked(query, vector)
+        if all(gate(hit.memory.record) for hit in found):
+            return found, len(found)
+        return self._ranked(query, vector, gate), len(found)
+
+    async def _checked(self, query: RecallQuery) -> Vector | None:
+        """The vector of a query that can be answered."""
         if not (query.text.strip() or query.vector or query.tags):
             raise InvalidArgumentError(
                 "text, vector and tags are all empty; give at least one", field="text", reason="INVALID_QUERY"
             )
         if not 1 <= query.limit <= 100:
             raise InvalidArgumentError(f"limit: {query.limit} is not within 1..100", field="limit")
-        vector = await self._query_vector(query)
+        return await self._query_vector(query)
+
+    def _ranked(
+        self, query: RecallQuery, vector: Vector | None, gate: Callable[[Record], bool] | None = None
+    ) -> list[Hit]:
         mirror = self._store.mirror
 
         def allowed(memory_id: int) -> bool:
             memory = mirror.get(memory_id)
             return (
                 memory is not None
+                and (gate is None or gate(memory.record))
                 and (not query.states or memory.record.state in query.states)
                 and all(memory.row.tags.get(name) == value for name, value in query.tags.items())
             )
@@ -78,16 +95,15 @@ class Recalling:
                 (memory for memory in mirror.memories() if allowed(memory.memory_id)),
                 key=lambda memory: (-memory.record.created_at, -memory.memory_id),
             )
-            return [Hit(memory, 1.0) for memory in newest[: query.limit]], len(newest)
-        filtered = bool(query.states or query.tags)
+            return [Hit(memory, 1.0) for memory in newest[: query.limit]]
+        filtered = bool(query.states or query.tags or gate)
         text = query.text[:QUERY_CHARACTERS]
         ranked = mirror.retrieval.rank(text, vector, query.limit, allowed if filtered else None)
-        hits = [
+        return [
             Hit(memory, item.score, item.arms)
             for item in ranked
             if item.score >= query.minimum_score and (memory := mirror.get(item.memory_id)) is not None
         ]
-        return hits, len(mirror)
 
     async def strengthen(self, memories: Sequence[Memory]) -> list[Memory]:
         """Counts a recall of each memory and warms the store; durable when this returns.

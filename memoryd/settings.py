@@ -42,21 +42,21 @@ class MemorydSettings(DaemonSettings):
     """http:// address of a gnosis-radio, asked when entropyd does not answer."""
     local_entropy: bool = False
     """Let the operating system feed the clock when nothing else does, so that the store dreams by itself."""
-    clock_tick_seconds: float = 60.0
+    clock_tick_seconds: float = Field(default=60.0, ge=0)
     """Nominal pause between two ticks of the clock; 0 stops the clock."""
-    dream_threshold_bytes: int = 16
-    """Entropy that must have come together before the clock dreams."""
+    dream_threshold_bytes: int = Field(default=16, ge=1, le=1024)
+    """Entropy that must have come together before the clock dreams; its reservoir holds 1,024 bytes."""
     resonance: Literal["off", "lifecycle", "full"] = "lifecycle"
     """Gates of /recall after a dream: off, lifecycle (state and fidelity), or full (as ferricula 0.9)."""
     strict: bool = False
     """Refuse a /remember without id, tags or vector, as ferricula does, instead of completing it."""
     name: str = ""
     """Name shown before the identity's own in the status and on the dashboard."""
-    edge_anchor_count: int = 10
+    edge_anchor_count: int = Field(default=10, ge=0, le=1000)
     """Anchors of the dream's semantic discovery."""
-    edge_explorer_count: int = 30
+    edge_explorer_count: int = Field(default=30, ge=0, le=1000)
     """Explorers of the dream's semantic discovery."""
-    edge_max_per_dream: int = 12
+    edge_max_per_dream: int = Field(default=12, ge=0)
     """Edges that one dream may discover."""
     fade_archived: bool = False
     """Let archived memories fade on in every dream, so that their records are pruned in the end."""

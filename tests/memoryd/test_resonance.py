@@ -87,6 +87,21 @@ async def test_lifecycle_hides_the_forgiven_but_grpc_and_search_still_find_them(
     assert (await memoryd.rpc.recall("cats"))[0].memory.memory_id == 1
 
 
+async def test_what_the_gates_hold_back_takes_no_place_from_others(memoryd: Running) -> None:
+    for number in range(1, 31):
+        row = {"id": number, "tags": {"text": "cats purr and purr"}, "vector": [1, 0.0001 * number, 0]}
+        await memoryd.text("POST", "/remember", row)
+    for number, vector in ((40, [0, 1, 0]), (41, [0, 0, 1]), (42, [0, -1, 0])):
+        row = {"id": number, "tags": {"text": f"one of {number} cats"}, "vector": vector}
+        await memoryd.text("POST", "/remember", row)
+    assert "consolidated=30" in await memoryd.text("POST", "/dream")  # 29 of them behind 30
+    answer = await memoryd.text("POST", "/recall", {"text": "cats that purr", "k": 3})
+    assert "recalled 3 memories resonance=3/3:" in answer
+    assert answer.count("purr and purr") == 1
+    answer = await memoryd.text("POST", "/recall", {"query": "SELECT id FROM docs", "k": 2})
+    assert "recalled 2 memories resonance=2/33:\n  id=30 " in answer
+
+
 async def test_recalling_heats_and_dreaming_cools(memoryd: Running) -> None:
     for number in range(20):
         await memoryd.rpc.remember(f"cat number {number}")

@@ -32,6 +32,9 @@ def test_a_port_that_is_none_is_named(port: str) -> None:
     [
         (("--resonance=loud",), {}, "--resonance"),
         (("--mcp-surface=none",), {}, "--mcp-surface"),
+        (("--dream-threshold-bytes=2000",), {}, "--dream-threshold-bytes"),
+        (("--edge-anchor-count=-1",), {}, "--edge-anchor-count"),
+        (("--clock-tick-seconds=nan",), {}, "--clock-tick-seconds"),
         ((), {"AUTORESEARCH_MEMORYD_BACKENT": "x"}, "AUTORESEARCH_MEMORYD_BACKENT"),
     ],
 )
