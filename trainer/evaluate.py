@@ -42,8 +42,8 @@ Rows = npt.NDArray[np.int64]
 @dataclass(frozen=True)
 class Report:
     """The evaluator's answer. finding is that of the failed audit which explains the most; message says
-    more, in one line. forward_cpu_seconds is what the candidate used to answer all that was scored (0:
-    unknown)."""
+    more, in one line. forward_cpu_seconds is what the candidate used to answer all that was scored,
+    start_cpu_seconds what its process took before it loaded anything of the candidate (0: unknown)."""
 
     val_bpb: float | None
     val_bpb_legacy: float | None
@@ -54,6 +54,7 @@ class Report:
     message: str = ""
     candidate_reason: str = ""
     forward_cpu_seconds: float = 0.0
+    start_cpu_seconds: float = 0.0
 
     def to_json(self) -> str:
         return json.dumps({"type": "report", **asdict(self)})
@@ -75,7 +76,7 @@ class Evaluator:
         self._random = np.random.default_rng(job.audit_seed)
         self._tally = Tally()
         self._audits: list[Audit] = []
-        self._scoring_seconds = self._audit_seconds = self._forward_cpu = 0.0
+        self._scoring_seconds = self._audit_seconds = self._forward_cpu = self._start_cpu = 0.0
         self._path, self._path_reason = HOST, ""
 
     def run(self) -> Report:
@@ -113,6 +114,7 @@ class Evaluator:
 
     def _examine(self, first: CandidateServer, second: CandidateServer) -> None:
         self._check_vocabulary(first.wait_ready())
+        self._start_cpu = first.start_cpu_seconds
         self._path, self._path_reason = first.logit_path, first.path_reason or self._path_reason
         began, cpu_began = time.monotonic(), first.cpu_seconds()
         nats = np.concatenate(list(self._score(first)))
@@ -177,6 +179,7 @@ class Evaluator:
             finding=failed.finding if failed is not None else None,
             message=message,
             forward_cpu_seconds=self._forward_cpu,
+            start_cpu_seconds=self._start_cpu,
         )
 
     def _refuse(self, finding: Finding, message: str, reason: str) -> Report:

@@ -18,7 +18,8 @@ CHEATS, HONEST = read_candidates("cheats"), read_candidates("honest")
 QUICK = {"read_validation_beside", "read_origin_file", "network_loopback", "write_everywhere", "fork_bomb",
          "environment_keys", "flood_output", "future_roll", BASELINE}  # fmt: skip
 # Asked of every candidate; a budget by tokens has one audit more.
-AUDITED = {"work-before-start", "steps", "work", "training-rows", "finite", "shape", "fresh", "causality",
+AUDITED = {"work-before-start", "work-after-end", "steps", "work", "training-rows", "finite", "shape",
+           "fresh", "causality",
            "prefix", "fewer-rows", "fewer-again"}  # fmt: skip
 
 

@@ -55,6 +55,7 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
     ) -> None:
         self._job, self._buffer = job, buffer
         self.logit_path, self.path_reason = HOST, ""
+        self.start_cpu_seconds = 0.0  # what loading all but the candidate took
         self._folder = Path(job.work) / name
         self._vocabulary = vocabulary
         self._offset = logits_offset(job.batch_rows, length)
@@ -104,6 +105,8 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
 
     def wait_ready(self) -> int:
         """The vocabulary size that the candidate states. Raises ChannelError or CandidateFailedError."""
+        self._answering().wait_held()
+        self.start_cpu_seconds = self.cpu_seconds()
         self._answering().begin()
         vocabulary = self._answering().wait_ready()
         if self._buffer is not None:

@@ -7,7 +7,8 @@ stand at logits_offset of the shared memory, or follow the byte. After FAILED: a
 many bytes of JSON {"reason", "message"}. The first reply, before any request, is READY (followed by
 uint32 vocabulary size) or FAILED. A request with the flag END, or a closed pipe, ends the candidate.
 
-A candidate that was started ahead of its time loads nothing of its own before a request with the flag BEGIN.
+A candidate that was started ahead of its time says HELD once torch is loaded, and loads nothing of its own
+before a request with the flag BEGIN.
 
 Where both sit on one GPU, logits need not cross the host: a request with the flag OPEN asks the candidate to
 open the device memory that it was started with (OK once HELLO stands at its beginning, or FAILED with the
@@ -37,7 +38,7 @@ END: Final = 1
 OPEN: Final = 2
 DEVICE: Final = 4
 BEGIN: Final = 8
-READY, OK, FAILED = b"R", b"K", b"F"
+READY, OK, FAILED, HELD = b"R", b"K", b"F", b"H"
 LONGEST_MESSAGE: Final = 65_536
 PAGE: Final = 4096
 HELLO: Final = 42.0
@@ -78,8 +79,12 @@ class LogitClient:
         self._offset = offset
         self._timeout = timeout
 
+    def wait_held(self) -> None:
+        """Waits until a candidate that was told to hold has loaded all but itself."""
+        self._expect(HELD, time.monotonic() + self._timeout)
+
     def begin(self) -> None:
-        """Lets a candidate that was told to hold load itself."""
+        """Lets such a candidate load itself."""
         self._write(HEADER.pack(MAGIC, 0, 0, BEGIN, 0))
 
     def wait_ready(self) -> int:
@@ -173,7 +178,8 @@ class LogitServer:
         self._device = device
 
     def hold(self) -> bool:
-        """Waits for BEGIN; False when anything else came."""
+        """Says HELD and waits for BEGIN; False when anything else came."""
+        write_all(self._reply, HELD)
         try:
             return bool(HEADER.unpack(read_exactly(self._request, HEADER.size, None))[3] & BEGIN)
         except ChannelError:

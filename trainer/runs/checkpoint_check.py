@@ -41,6 +41,7 @@ class CheckedCheckpoint:
     weights_hash: str
     num_parameters: int
     facts: dict[str, Any]
+    weights_bytes: int = 0
 
 
 def take_checkpoint(out: Path, target: Path, largest_bytes: int) -> CheckedCheckpoint:
@@ -57,7 +58,8 @@ def take_checkpoint(out: Path, target: Path, largest_bytes: int) -> CheckedCheck
     digest = hash_file(target / WEIGHTS_FILE)
     if facts.get("weights_sha256") != digest:
         raise BadCheckpointError(f"{DESCRIPTION_FILE} names other weights than {WEIGHTS_FILE} holds")
-    return CheckedCheckpoint(target, digest, parameters, facts)
+    size = (target / WEIGHTS_FILE).stat().st_size
+    return CheckedCheckpoint(target, digest, parameters, facts, size)
 
 
 def _take(source: Path, target: Path, largest_bytes: int) -> None:

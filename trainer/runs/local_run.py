@@ -12,6 +12,7 @@ from pathlib import Path
 from trainer.data.dataset import Dataset
 from trainer.devices import torch_version
 from trainer.estimate import TooLargeError, refuse_too_large
+from trainer.evaluate import Report
 from trainer.executor import EndEvent, Job, LogEvent, MetricEvent, PhaseEvent, RunEvent
 from trainer.experiment import Audit, Evaluation, Failure, Finding, Result, State, Tier
 from trainer.runs.artifacts import add_tokenizer, hash_artifacts
@@ -21,12 +22,18 @@ from trainer.runs.device_memory_cap import open_device_memory
 from trainer.runs.evaluation_run import EvaluationRun
 from trainer.runs.folder import RunFolder
 from trainer.runs.output import printable
-from trainer.runs.rules import check_training, check_work
+from trainer.runs.rules import check_finish, check_overhead, check_training, check_work
 from trainer.runs.training_run import Trained, TrainingRun
 from trainer.sandbox.container import remove_containers_below
 from trainer.templates import TRAIN_PY
 
 log = logging.getLogger(__name__)
+WORK_MESSAGES: dict[tuple[str, Finding | None], str] = {
+    ("work", Finding.UNTRAINED): "the steps that it reports take more computing than the run did",
+    ("work", Finding.BUDGET_EXCEEDED): "the run did far more computing than the steps that it reports take",
+    ("work-before-start", Finding.BUDGET_EXCEEDED): "it computed too much before training began",
+    ("work-after-end", Finding.BUDGET_EXCEEDED): "it computed too much after training had ended",
+}
 
 
 @dataclass(frozen=True)
@@ -149,13 +156,21 @@ class LocalRun:
         except BadCheckpointError as error:
             return replace(result, failure=Failure.BAD_CHECKPOINT, failure_message=str(error))
         result = _with_facts(result, checkpoint)
-        audits = [*trained.audits, *check_training(trained.record, checkpoint.facts, job.request.budget)]
+        record, row_tokens = trained.record, self._dataset.manifest.context_length
+        audits = [
+            *trained.audits,
+            *check_training(record, checkpoint.facts, job.request.budget, row_tokens),
+        ]
+        if not trained.setup_cpu:
+            audits.append(check_finish(record, trained.ended, checkpoint.weights_bytes))
         if failed := next((audit for audit in audits if not audit.passed), None):
             return _refused(result, failed, Evaluation(0, 0, 0.0, 0.0, tuple(audits)), "")
         self._phase(State.EVALUATING, progress=1.0)
-        return await self._score(result, trained, audits)
+        return await self._score(result, trained, audits, checkpoint.weights_bytes)
 
-    async def _score(self, result: Result, trained: Trained, audits: list[Audit]) -> Result:
+    async def _score(
+        self, result: Result, trained: Trained, audits: list[Audit], weights_bytes: int
+    ) -> Result:
         run = EvaluationRun(self._job, self._dataset, self._settings, self._folder)
         run.on_line = lambda text: self._queue.put_nowait(LogEvent("stderr", text))
         report, problem = await run.score(trained.record)
@@ -163,22 +178,35 @@ class LocalRun:
             failure, message = problem
             return replace(result, failure=failure, failure_message=message)
         if self._job.devices[0].kind == "cpu":
-            scored = report.evaluation.token_count
-            audits = [*audits, check_work(trained.record, report.forward_cpu_seconds, scored)]
+            audits = self._judge_work(trained, audits, report, weights_bytes)
         evaluation = replace(report.evaluation, audits=(*audits, *report.evaluation.audits))
         result = replace(result, evaluation=evaluation, tokenizer_hash=report.tokenizer_hash)
         if report.finding is not None:
             failed = Audit("", False, finding=report.finding)
             return _refused(result, failed, evaluation, report.message)
         if failed_work := next((audit for audit in audits if not audit.passed), None):
-            message = "the steps that it reports take more computing than the run did"
-            return _refused(result, failed_work, evaluation, message)
+            return _refused(
+                result, failed_work, evaluation, WORK_MESSAGES[failed_work.name, failed_work.finding]
+            )
         if self._settings.compile_cache and is_template(self._job.source, TRAIN_PY.read_text("utf-8")):
             try:
                 await asyncio.to_thread(add_to_cache, self._shared_cache, self._folder.compile_cache)
             except OSError as error:  # the score stands all the same
                 log.warning("the compile cache could not be added to", extra={"why": str(error)})
         return replace(result, val_bpb=report.val_bpb, val_bpb_legacy=report.val_bpb_legacy)
+
+    def _judge_work(
+        self, trained: Trained, audits: list[Audit], report: Report, weights_bytes: int
+    ) -> list[Audit]:
+        """The audits with those of computing, by what the evaluator has measured this machine to need."""
+        record, scored = trained.record, report.evaluation.token_count
+        budget, threads = self._job.request.budget, self._settings.threads
+        work = [check_work(record, report.forward_cpu_seconds, scored, budget, threads)]
+        if report.start_cpu_seconds and trained.setup_cpu:
+            cpu = trained.ending.cpu_seconds
+            work += check_overhead(record, cpu, report.start_cpu_seconds, weights_bytes, trained.setup_cpu)
+        known = {audit.name for audit in work}
+        return [*(audit for audit in audits if audit.name not in known), *work]
 
     @property
     def _shared_cache(self) -> Path:

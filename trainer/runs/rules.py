@@ -32,6 +32,7 @@ LIMIT_MESSAGES = {
     "device": "the run used more memory of its device than its cap",
     "output": "the run printed more than its cap",
 }
+MOST_WORK, SPARE_CPU_SECONDS = 40.0, 10.0
 CPU_CLOCK_SECONDS = 0.05  # the kernel counts CPU time in ticks of 10 ms, several processes each
 _VIOLATION = re.compile(
     r"PermissionError|Operation not permitted|Permission denied|Read-only file system|Network is unreachable"
@@ -142,13 +143,15 @@ def _classify_signal(number: int) -> tuple[Failure, str]:
     return Failure.KILLED, f"the process was killed by signal {number}"
 
 
-def check_training(record: TrainingRecord, facts: dict[str, object], budget: Budget) -> list[Audit]:
-    """Whether the run's own figures hang together: begun, ended, steps and tokens as the checkpoint says,
-    within the budget."""
+def check_training(
+    record: TrainingRecord, facts: dict[str, object], budget: Budget, row_tokens: int = 1
+) -> list[Audit]:
+    """Whether the run's own figures hang together: begun, ended, steps and tokens as the checkpoint says, one
+    row at least, within the budget."""
     audits = []
     stated = (facts.get("num_steps"), facts.get("tokens"))
     began = record.start_time is not None and record.end_time is not None
-    trained = began and record.num_steps > 0 and record.tokens > 0 and record.last_step >= 0
+    trained = began and record.num_steps > 0 and record.tokens >= row_tokens and record.last_step >= 0
     bound = stated == (record.num_steps, record.tokens) and record.last_step < record.num_steps
     audits.append(_audit("steps", trained and bound, Finding.UNTRAINED))
     if budget.kind == "tokens":
@@ -156,12 +159,39 @@ def check_training(record: TrainingRecord, facts: dict[str, object], budget: Bud
     return audits
 
 
-def check_work(record: TrainingRecord, forward_cpu_seconds: float, scored_tokens: int) -> Audit:
+def check_work(
+    record: TrainingRecord, forward_cpu_seconds: float, scored_tokens: int, budget: Budget, threads: int
+) -> Audit:
     """Whether training took the CPU time that it must have: a step costs three forward passes or more, so
-    one is well below what any honest run needs."""
+    one is well below what any honest run needs, and MOST_WORK of them far above. In a budget by time it is
+    bounded by the threads that the run was given (0: not)."""
     used = record.cpu_at_end - record.cpu_before_start
     needed = forward_cpu_seconds * record.tokens / max(scored_tokens, 1)
-    return _audit("work", used + CPU_CLOCK_SECONDS >= needed, Finding.UNTRAINED)
+    if used + CPU_CLOCK_SECONDS < needed:
+        return _audit("work", False, Finding.UNTRAINED)
+    most = MOST_WORK * needed + SPARE_CPU_SECONDS
+    if budget.kind == "time":
+        lasted = (record.end_time or 0.0) - (record.start_time or 0.0)
+        most = (threads + 0.5) * lasted + SPARE_CPU_SECONDS / 5 if threads else used
+    return _audit("work", not needed or used <= most, Finding.BUDGET_EXCEEDED)
+
+
+def check_overhead(
+    record: TrainingRecord, cpu_in_all: float, start_cpu: float, weights_bytes: int, setup_cpu: float
+) -> list[Audit]:
+    """Whether little was computed before training began and after it ended, on a CPU. start_cpu is what this
+    machine takes to load the harness and torch, setup_cpu the rule's bound whatever the machine is like."""
+    before = min(setup_cpu, 3.0 + 4.0 * start_cpu)
+    after = min(setup_cpu, 2.0 + 2.0 * start_cpu) + weights_bytes / 1e8
+    names = ("work-before-start", "work-after-end")
+    within = (record.cpu_before_start <= before, cpu_in_all - record.cpu_at_end <= after)
+    return [_audit(name, one, Finding.BUDGET_EXCEEDED) for name, one in zip(names, within, strict=True)]
+
+
+def check_finish(record: TrainingRecord, ended: float, weights_bytes: int) -> Audit:
+    """The same after the end on a GPU, where only the clock tells: what writing the weights takes."""
+    lasted = ended - (record.end_time or ended)
+    return _audit("work-after-end", lasted <= 20.0 + weights_bytes / 2e7, Finding.BUDGET_EXCEEDED)
 
 
 def _audit(name: str, passed: bool, finding: Finding) -> Audit:

@@ -38,7 +38,8 @@ LOST_MESSAGE = "the trainer and the run ended together; start it again under a n
 
 @dataclass(frozen=True)
 class Trained:
-    """What is known after training; failure is (reason, one line) where it failed."""
+    """What is known after training; failure is (reason, one line) where it failed. ended is when the process
+    had, setup_cpu the most CPU seconds before training (0: not judged)."""
 
     record: TrainingRecord
     ending: Ending
@@ -46,6 +47,8 @@ class Trained:
     claimed_val_bpb: float | None
     failure: tuple[Failure, str] | None
     audits: list[Audit] = field(default_factory=list)
+    ended: float = 0.0
+    setup_cpu: float = 0.0
 
 
 class TrainingRun:
@@ -148,7 +151,8 @@ class TrainingRun:
             passed = record.cpu_before_start <= self._rules.setup_cpu
             finding = None if passed else Finding.BUDGET_EXCEEDED
             audits.append(Audit("work-before-start", passed, finding=finding))
-        return Trained(record, ending, tail, collector.claimed_val_bpb, failure, audits)
+        claimed, bound = collector.claimed_val_bpb, self._rules.setup_cpu
+        return Trained(record, ending, tail, claimed, failure, audits, last.time, bound)
 
     async def _keep_time(self, caught_up: asyncio.Event) -> None:
         """Ends the process when a phase lasts longer than its rule."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from trainer.sandbox.plan import Recording
 from trainer.sandbox.recording import BEGIN, END, EVENTS, EVENTS_FD, STDERR, STDOUT, Frame, identify
-from trainer.sandbox.usage import cpu_seconds
+from trainer.sandbox.usage import CpuMeter
 
 CHUNK_BYTES = 65_536
 MOST_EVENT_BYTES = 256 << 20
@@ -25,10 +25,12 @@ class Recorder:
 
     Raises OSError."""
 
-    def __init__(self, recording: Recording, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, recording: Recording, meter: CpuMeter, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
         self._file = os.open(recording.path, flags, 0o600)
-        self._clock = clock
+        self._clock, self._meter = clock, meter
         self._left = {STDOUT: recording.output_bytes, EVENTS: MOST_EVENT_BYTES}
         self._cpu, self._cpu_time = 0.0, -1.0
         self._pipes: dict[int, str] = {}
@@ -91,7 +93,7 @@ class Recorder:
         now = self._clock()
         stale = CPU_SECONDS / 5 if any(word in data for word in _TELLING) else CPU_SECONDS
         if kind == EVENTS and now - self._cpu_time > stale:
-            self._cpu, self._cpu_time = cpu_seconds(os.getpid()), now
+            self._cpu, self._cpu_time = self._meter.seconds(), now
         view = memoryview(Frame(kind, now, self._cpu, data).to_bytes())
         try:
             while view and not self.is_broken:

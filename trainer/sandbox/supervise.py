@@ -24,7 +24,7 @@ from trainer.sandbox.plan import Plan, parse_plan
 from trainer.sandbox.process_cap import kernel_cap, make_group, remove_group
 from trainer.sandbox.recorder import Recorder
 from trainer.sandbox.recording import read_identity
-from trainer.sandbox.usage import descendants, measure_scratch, measure_tree
+from trainer.sandbox.usage import CpuMeter, descendants, measure_scratch, measure_tree
 
 POLL_SECONDS = 0.1
 SCRATCH_EVERY = 5  # polls
@@ -41,6 +41,7 @@ class Supervisor:
         self.limit = ""
         self.stopping = False
         self.peak_memory = 0
+        self.meter = CpuMeter(os.getpid())
         self.recorder: Recorder | None = None
         self.owned = time.monotonic()
 
@@ -61,7 +62,7 @@ class Supervisor:
         is_container = self.plan.tier == "CONTAINER"
         try:
             if recording is not None:
-                self.recorder = Recorder(recording)
+                self.recorder = Recorder(recording, self.meter)
             if is_container:
                 start_pumps(self.plan, pipes_folder(self.plan))
                 for descriptor in self.plan.keep_fds:
@@ -90,7 +91,7 @@ class Supervisor:
             "code": max(code, 0),
             "signal": max(-code, 0),
             "limit": self.limit,
-            "cpu": usage.children_user + usage.children_system,
+            "cpu": max(self.meter.seconds(), usage.children_user + usage.children_system),
             "peak_memory": self.peak_memory,
         }
         self._report(fields)
@@ -129,6 +130,7 @@ class Supervisor:
         limits = self.plan.limits
         memory, tasks = measure_tree(os.getpid())
         self.peak_memory = max(self.peak_memory, memory)
+        self.meter.seconds()
         if limits.wall_seconds and seconds > limits.wall_seconds:
             self.limit = "wall"
         elif limits.memory_bytes and memory > limits.memory_bytes:

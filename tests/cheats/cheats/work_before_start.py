@@ -7,7 +7,8 @@ _train = train
 
 
 def train(run):
-    began = time.process_time()
-    while time.process_time() - began < 22.0:
+    # Loading torch is what the machine is measured by: several times that is more than any setup takes.
+    most = 4.0 + 6.0 * time.process_time()
+    while time.process_time() < most:
         torch.randn(64, 64) @ torch.randn(64, 64)
     return _train(run)

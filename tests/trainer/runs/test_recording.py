@@ -137,6 +137,24 @@ async def test_cpu_time_is_that_of_the_moment_at_which_training_began(tmp_path: 
 
 
 @linux
+async def test_cpu_time_counts_where_a_process_takes_no_notice_of_its_children(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "if os.fork() == 0:\n"
+        "    if os.fork() == 0: pass\n"
+        "    while time.process_time() < 0.6: pass\n"
+        "    os._exit(0)\n"
+        "try: os.wait()\n"
+        "except ChildProcessError: pass\n"
+        f'os.write({EVENTS_FD}, b\'{{"type": "start"}}\')\n'
+    )
+    frames = await frames_of(recorded_plan(tmp_path, code), tmp_path)
+    began = next(frame for frame in frames if frame.kind == EVENTS)
+    assert 0.7 <= began.cpu_seconds <= ending_of(frames[-1]).cpu_seconds
+
+
+@linux
 async def test_a_flood_ends_the_run_and_the_record_stays_small(tmp_path: Path) -> None:
     code = "while True: print('x' * 1000)"
     frames = await frames_of(recorded_plan(tmp_path, code, output_bytes=200_000), tmp_path)

@@ -11,7 +11,14 @@ import pytest
 from trainer.experiment import Budget, Failure, Finding
 from trainer.runs.checkpoint_check import BadCheckpointError, count_parameters, take_checkpoint
 from trainer.runs.events import EventReader, TrainingRecord
-from trainer.runs.rules import check_training, check_work, classify_ending, time_rules
+from trainer.runs.rules import (
+    check_finish,
+    check_overhead,
+    check_training,
+    check_work,
+    classify_ending,
+    time_rules,
+)
 from trainer.sandbox.launch import Ending, read_ending
 
 ENDED = {"start_time": 1.0, "end_time": 2.0, "num_steps": 4, "tokens": 400, "last_step": 3}
@@ -85,14 +92,51 @@ def test_figures_must_agree() -> None:
     ]:
         audits = check_training(TrainingRecord(**{**ENDED, **changes}), facts, budget)  # type: ignore[arg-type]
         assert audits[0].finding is finding
+    assert check_training(TrainingRecord(**ENDED), facts, budget, 400)[0].passed
+    assert not check_training(TrainingRecord(**ENDED), facts, budget, 401)[0].passed  # less than a row
     over = check_training(TrainingRecord(**ENDED), facts, Budget("tokens", 399))
     assert over[1].finding is Finding.BUDGET_EXCEEDED
 
 
-def test_too_little_computing_is_no_training() -> None:
-    assert check_work(TrainingRecord(**ENDED, cpu_before_start=1.0, cpu_at_end=4.0), 1.0, 400).passed
-    lazy = check_work(TrainingRecord(**ENDED, cpu_before_start=1.0, cpu_at_end=1.9), 1.0, 400)
-    assert lazy.finding is Finding.UNTRAINED
+def worked(seconds: float, **changes: object) -> TrainingRecord:
+    fields: dict[str, object] = {**ENDED, "cpu_before_start": 1.0, "cpu_at_end": 1.0 + seconds, **changes}
+    return TrainingRecord(**fields)  # type: ignore[arg-type]
+
+
+def test_too_little_computing_is_no_training_and_far_too_much_is_hidden_training() -> None:
+    tokens = Budget("tokens", 400)
+    for used, finding in (
+        (0.9, Finding.UNTRAINED),
+        (3.0, None),
+        (49.0, None),
+        (51.0, Finding.BUDGET_EXCEEDED),
+    ):
+        assert check_work(worked(used), 1.0, 400, tokens, 1).finding is finding
+    assert check_work(worked(51.0), 0.0, 400, tokens, 1).passed  # not measured
+
+
+def test_a_budget_by_time_is_one_of_the_threads_that_were_given() -> None:
+    record = {"start_time": 10.0, "end_time": 30.0}
+    for threads, used, passed in ((1, 31.0, True), (1, 39.0, False), (4, 79.0, True), (0, 79.0, True)):
+        audit = check_work(worked(used, **record), 1.0, 400, Budget("time", 20), threads)
+        assert audit.passed is passed
+
+
+def test_little_may_be_computed_before_the_start_and_after_the_end() -> None:
+    def failing(before: float, after: float, start_cpu: float = 1.0, weights: int = 0) -> list[str]:
+        record = worked(3.0, cpu_before_start=before, cpu_at_end=before + 3.0)
+        audits = check_overhead(record, before + 3.0 + after, start_cpu, weights, 20.0)
+        return [audit.name for audit in audits if not audit.passed]
+
+    assert failing(6.9, 3.9) == []
+    assert failing(7.1, 4.1) == ["work-before-start", "work-after-end"]
+    assert failing(19.0, 15.0, start_cpu=10.0) == []
+    assert failing(21.0, 21.0, start_cpu=10.0) == ["work-before-start", "work-after-end"]
+    assert failing(1.0, 13.9, weights=1_000_000_000) == []
+    record = worked(3.0, end_time=5.0)
+    assert check_finish(record, 24.9, 0).passed
+    assert check_finish(record, 44.9, 400_000_000).passed
+    assert check_finish(record, 25.1, 0).finding is Finding.BUDGET_EXCEEDED
 
 
 def test_time_rules_leave_room_for_the_last_step() -> None:
