@@ -47,7 +47,10 @@ class ServerSecurity:
         if self.token is None:
             return True
         expected = f"Bearer {self.token}"
-        return hmac.compare_digest(expected.encode(), (authorization or "").encode())
+        # Bytes that are no UTF-8 come as lone surrogates.
+        return hmac.compare_digest(
+            expected.encode(), (authorization or "").encode("utf-8", "surrogateescape")
+        )
 
     def grpc_credentials(self) -> grpc.ServerCredentials | None:
         """TLS credentials, or None for plain text. Raises ConfigurationError for files that are no use."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -52,6 +53,12 @@ async def test_a_token_guards_every_route(tmp_path: Path) -> None:
                 assert response.status == 401
         headers = {"Authorization": f"Bearer {TOKEN}"}
         assert (await memoryd.send("GET", "/status", **headers))[0] == 200
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(memoryd.url.rpartition(":")[2]))
+        writer.write(
+            b"GET /status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\r\nConnection: close\r\n\r\n"
+        )
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+        writer.close()
 
 
 async def test_http_open_shows_ferriculas_routes_only(tmp_path: Path) -> None:
