@@ -26,6 +26,7 @@ from agent.search.dimensions import (
     plain_values,
 )
 from agent.search.hyperparameters import read_block, set_values
+from agent.search.idle import idle_values, without_idle
 from agent.search.model import sample_best_values
 from agent.search.space import Value
 from agent.verdict import Verdict
@@ -74,9 +75,11 @@ class SearchProposer:
         tried = [plain_values(trial.hyperparameters) for trial in trials if trial.hyperparameters]
         drawing = random.Random(f"{self._seed}/{context.next_number}")
         study = open_study(dimensions, past, drawing.getrandbits(31))
+        idle = idle_values(trials, context.next_number)
         for _ in range(_ATTEMPTS):
             changes = draw_from_model(dimensions, block, past, drawing) if drawing.random() < _MODEL else {}
             changes = changes or self._draw(study, dimensions, block, past, drawing)
+            changes = without_idle(changes, block, idle)
             if not changes or is_repeat(block | changes, [block, *tried]):
                 continue
             try:

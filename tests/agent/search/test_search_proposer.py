@@ -9,6 +9,7 @@ import pytest
 import trainer.template
 from agent.proposer import Draft, ResearchContext, Trial
 from agent.search.hyperparameters import edits_code, read_block
+from agent.search.idle import REST, idle_values, without_idle
 from agent.search.proposer import SearchProposer, gather_experience, is_repeat
 from agent.verdict import Verdict
 from trainer.presets import PRESETS, apply_preset
@@ -100,6 +101,48 @@ async def test_trials_of_edited_code_and_foreign_values_are_passed_over() -> Non
 
 async def test_a_file_without_hyperparameters_ends_the_search() -> None:
     assert await propose(1, [], 1, source="x = 1\n") is None
+
+
+def idle_trial(number: int, verdict: Verdict = Verdict.DISCARD, **changes: object) -> Trial:
+    difference = 0.0 if verdict is Verdict.DISCARD else -0.01
+    return Trial(number, "", changes, {}, verdict, 2.5, difference, "", str(number))
+
+
+def test_what_leaves_every_score_equal_rests_until_structure_changes() -> None:
+    block = read_block(SOURCE) | {"SOFTCAP": 15.0, "WARMUP_RATIO": 0.0}
+    tried = idle_trial(1, WINDOW_PATTERN="SSL", WARMUP_RATIO=0.01)
+    trials = [tried, idle_trial(2, ADAM_BETAS=[0.9, 0.99])]
+    idle = idle_values(trials, 3)
+    assert without_idle({"WARMUP_RATIO": 0.005, "SOFTCAP": 20.0}, block, idle) == {"SOFTCAP": 20.0}
+    assert without_idle({"WARMUP_RATIO": 0.1}, block, idle), "further away it may do something"
+    more = idle_values([*trials, idle_trial(3, WARMUP_RATIO=0.02)], 4)
+    assert without_idle({"WARMUP_RATIO": 0.1}, block, more) == {}
+    assert without_idle({"WINDOW_PATTERN": "SSL", "ADAM_BETAS": (0.9, 0.99)}, block, idle) == {}
+    assert without_idle({"WINDOW_PATTERN": "L"}, block, idle), "only that value is equal"
+    assert idle_values([*trials, idle_trial(3, Verdict.KEEP, SOFTCAP=20.0)], 4) == idle
+    for structure in ({"DEPTH": 5}, {"HEAD_NORM": True}, {}):
+        assert idle_values([*trials, idle_trial(3, Verdict.KEEP, **structure)], 4) == {}
+    assert idle_values(trials, 2 + REST) == {"ADAM_BETAS": {(0.9, 0.99)}}
+    assert idle_values(trials, 3 + REST) == {}
+
+
+async def test_search_leaves_alone_what_was_idle() -> None:
+    live = {"MATRIX_LR", "EMBEDDING_LR"}
+    numbers = [name for name, value in read_block(SOURCE).items() if type(value) in (int, float)]
+    trials = [
+        idle_trial(
+            number, HEAD_NORM=True, SMEAR=True, **{name: number for name in numbers if name not in live}
+        )
+        for number in (1, 2)
+    ]
+    seen: set[str] = set()
+    for seed in range(8):
+        draft = await propose(seed, trials, 3)
+        assert draft is not None
+        seen |= draft.changes.keys()
+    assert seen
+    assert not seen & {"HEAD_NORM", "SMEAR"}
+    assert seen & set(numbers) <= live
 
 
 def test_levels_are_chained_over_the_keeps() -> None:
