@@ -42,6 +42,7 @@ class Store:
         self.on_first_memory: Callable[[], None] = lambda: None
         self._holds_memories = False
         self._sequence = 0
+        self._shown_sequence = 0  # of the newest event that watchers can see
         self._highest_id = 0
         self._next_low = 0  # where to look for a free id once the highest one is used; 0: not begun
         self._events: deque[Event] = deque(maxlen=EVENTS_IN_MEMORY)
@@ -82,7 +83,7 @@ class Store:
             self.mirror.connect(edges)
             pair = edges[-1].pair
         status = await self.status()
-        self._sequence = status.last_sequence
+        self._sequence = self._shown_sequence = status.last_sequence
         self._highest_id = max(status.highest_id, self.mirror.highest_id)
 
     def allocate_id(self) -> int:
@@ -163,6 +164,7 @@ class Store:
         if not self.can(Capability.VALUES):
             self._values.update(batch.values)
         self._events.extend(batch.events)
+        self._shown_sequence = max((self._shown_sequence, *(event.sequence for event in batch.events)))
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -193,7 +195,7 @@ class Store:
 
         Ends when the daemon does.
         """
-        after = after_sequence or self._sequence
+        after = after_sequence or self._shown_sequence
         while not self._ended:
             news = self._news
             if self._events and self._events[0].sequence <= after + 1:

@@ -143,7 +143,7 @@ class FerriculaApi:
             body = await request.read() if request.method == "POST" else b""
         except web.HTTPRequestEntityTooLarge:
             return result(f"error: the body is larger than {BODY_LIMIT} bytes")
-        except web.RequestPayloadError as error:
+        except (web.RequestPayloadError, ConnectionError) as error:  # or the caller has hung up
             return result(f"error: the body cannot be read: {one_line(str(error))}")
         return await self.answer(request.method, request.raw_path, body)
 

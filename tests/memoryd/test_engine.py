@@ -13,7 +13,7 @@ from memoryd.memory import Batch, Edge, Emotion, Memory, Record, Row, pack_vecto
 from memoryd.sqlite.backend import open_sqlite
 from memoryd.sqlite.writer import explain
 from services.errors import ConfigurationError, NotFoundError, UnavailableError
-from tests.memoryd.running import running
+from tests.memoryd.running import Running, running
 
 
 async def test_a_store_of_other_vectors_goes_on_by_words(tmp_path: Path) -> None:
@@ -122,3 +122,29 @@ async def test_watchers_can_read_what_is_no_longer_in_memory(tmp_path: Path) -> 
         assert seen == [3, 4, 5]
         with pytest.raises(NotFoundError):
             await memoryd.rpc.set_keystone(99, True)
+
+
+async def test_a_watch_from_now_on_sees_what_is_being_stored(tmp_path: Path) -> None:
+    async with running(tmp_path) as memoryd:
+        store = memoryd.engine.store
+        memory = Memory(Row(7, {"text": "on its way"}), Record(1, 1))
+        storing = asyncio.create_task(store.commit(Batch(puts=(memory,)), "remembered", (7,)))
+        await asyncio.sleep(0)
+        assert 7 not in store.mirror
+        event = await asyncio.wait_for(anext(store.events(0)), 5)
+        assert (event.kind, event.memory_ids) == ("remembered", (7,))
+        await storing
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(store.events(0)), 0.05)
+
+
+async def test_a_caller_that_hangs_up_is_no_defect(
+    memoryd: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", int(memoryd.url.rpartition(":")[2]))
+    writer.write(b"POST /remember HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    await memoryd.text("GET", "/status")  # the daemon has begun to read
+    writer.close()
+    for _ in range(20):
+        await memoryd.text("GET", "/status")
+    assert not [record for record in caplog.records if record.exc_info]
