@@ -1,8 +1,8 @@
 """What a session has found to do nothing: changes that left every score equal to the last digit.
 
 Only exact equality on equal seeds says so: whatever reaches the training at all moves the last digits. A knob
-may be idle because another one switches it off (n-gram tables where the budget lasts for more than one pass), so
-what was found holds until a kept change of structure or code, and for a number of proposals at most.
+may be idle because another one switches it off (n-gram tables where the budget lasts for more than one pass),
+so what was found holds until a kept change of structure or code, and for a number of proposals at most.
 """
 
 from __future__ import annotations
@@ -38,29 +38,27 @@ def without_idle(
     changes: Mapping[str, Value], block: Mapping[str, Value], idle: Mapping[str, set[object]]
 ) -> dict[str, Value]:
     """The changes that may do something."""
+    nothing: set[object] = set()
     return {
         name: value
         for name, value in changes.items()
-        if not _is_idle(name, value, block, idle.get(name, set()))
+        if not _is_idle(name, value, block, idle.get(name, nothing))
     }
 
 
 def _is_idle(name: str, value: Value, block: Mapping[str, Value], tried: set[object]) -> bool:
     """A choice that was tried; a number on the way from the incumbent's to one that was, or after two."""
-    if _is_choice(name) or not _is_number(value):
+    place, present = _number(value), _number(block.get(name))
+    if _is_choice(name) or place is None:
         return value in tried
-    present = block.get(name)
-    if len(tried) >= _DEAD or not _is_number(present):
+    if len(tried) >= _DEAD or present is None:
         return bool(tried)
-    return any(
-        min(present, other) <= value <= max(present, other)  # type: ignore[type-var,operator]
-        for other in tried
-        if _is_number(other)
-    )
+    others = [other for other in map(_number, tried) if other is not None]
+    return any(min(present, other) <= place <= max(present, other) for other in others)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _plain(value: object) -> object:

@@ -120,8 +120,12 @@ def test_what_leaves_every_score_equal_rests_until_structure_changes() -> None:
     assert without_idle({"WINDOW_PATTERN": "SSL", "ADAM_BETAS": (0.9, 0.99)}, block, idle) == {}
     assert without_idle({"WINDOW_PATTERN": "L"}, block, idle), "only that value is equal"
     assert idle_values([*trials, idle_trial(3, Verdict.KEEP, SOFTCAP=20.0)], 4) == idle
-    for structure in ({"DEPTH": 5}, {"HEAD_NORM": True}, {}):
-        assert idle_values([*trials, idle_trial(3, Verdict.KEEP, **structure)], 4) == {}
+    for kept in (
+        idle_trial(3, Verdict.KEEP, DEPTH=5),
+        idle_trial(3, Verdict.KEEP, HEAD_NORM=True),
+        idle_trial(3, Verdict.KEEP),
+    ):
+        assert idle_values([*trials, kept], 4) == {}
     assert idle_values(trials, 2 + REST) == {"ADAM_BETAS": {(0.9, 0.99)}}
     assert idle_values(trials, 3 + REST) == {}
 
@@ -129,11 +133,10 @@ def test_what_leaves_every_score_equal_rests_until_structure_changes() -> None:
 async def test_search_leaves_alone_what_was_idle() -> None:
     live = {"MATRIX_LR", "EMBEDDING_LR"}
     numbers = [name for name, value in read_block(SOURCE).items() if type(value) in (int, float)]
+    first = idle_trial(1, HEAD_NORM=True, SMEAR=True)
     trials = [
-        idle_trial(
-            number, HEAD_NORM=True, SMEAR=True, **{name: number for name in numbers if name not in live}
-        )
-        for number in (1, 2)
+        replace(first, number=value, changes={**first.changes, **dict.fromkeys(set(numbers) - live, value)})
+        for value in (1, 2)
     ]
     seen: set[str] = set()
     for seed in range(8):
