@@ -18,7 +18,13 @@ from agent.launch.launcher import start_daemon
 from agent.launch.plan import LaunchOptions, plan_peers
 from agent.launch.stack import STOP_SECONDS, Stack
 from services.agent_client import AgentClient
-from services.errors import ConfigurationError, DeadlineExceededError, ServiceError, UnavailableError
+from services.errors import (
+    ConfigurationError,
+    DeadlineExceededError,
+    ServiceError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from services.security import ClientSecurity
 from services.trainer_client import TrainerClient
 
@@ -77,6 +83,11 @@ async def open_remote(address: str, security: ClientSecurity | None) -> AsyncIte
                 f"--agent: no agentd answers at {address} within {REMOTE_SECONDS:g} s: check the address, "
                 "the firewall, and --ca where it serves TLS",
                 reason="AGENT_UNREACHABLE",
+            ) from error
+        except UnauthenticatedError as error:
+            raise UnauthenticatedError(
+                f"--agent: {address} answers: {error.message}; --token-file FILE names the file that holds it",
+                reason=error.reason,
             ) from error
         yield AgentLink(client, address, None)
 

@@ -13,6 +13,9 @@ from agent.cli.console import print_json, print_line, print_note
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import Interrupted, catch_interrupts, unless_interrupted
 from agent.launch.plan import DEFAULT_PORTS, LaunchOptions
+from services.errors import ConfigurationError
+
+TAKEN = "the port is taken"
 
 
 def up(
@@ -53,6 +56,13 @@ async def _serve(options: LaunchOptions, *, as_json: bool) -> ExitCode:
             link = await unless_interrupted(link_context.__aenter__(), asked)
         except Interrupted:
             return ExitCode.INTERRUPTED
+        except ConfigurationError as error:
+            if TAKEN not in error.message:
+                raise
+            raise ConfigurationError(
+                f"{error.message.partition(TAKEN)[0]}{TAKEN}: `up` takes the default ports, so stop what holds "
+                "it (another `up`?); `autoresearch run` takes free ones"
+            ) from error
         try:
             if link.stack is None:
                 print_note("nothing was started: these daemons run already")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from agent.launch.plan import MODULES, DaemonPlan, LaunchOptions
 from agent.launch.stack import Stack
 from services.agent_client import AgentClient
 from services.errors import ConfigurationError, UnavailableError
+from tests.agent.cli.command import run_command
 
 DOUBLE = "tests.agent.cli.scripted_agentd"
 
@@ -186,3 +189,14 @@ def test_addresses_are_written_as_a_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["addresses.json"]
     write_addresses(path, {})
     assert read_addresses(path) == {}
+
+
+async def test_up_on_a_taken_default_port_says_what_can_be_done(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # held by somebody else, it is taken as well
+            taken.bind(("127.0.0.1", 9090))
+            taken.listen()
+        result = await run_command("up", "--lab", str(tmp_path / "lab"), "--executor", "scripted")
+    assert result.code == 2
+    assert "the port is taken: `up` takes the default ports, so stop what holds it" in result.err
+    assert "--http-listen: cannot bind" in result.err
