@@ -214,6 +214,7 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             gpus=job.gpus,
             threads=job.threads,
             container=job.container,
+            scored=True,
         )
 
 

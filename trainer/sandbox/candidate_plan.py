@@ -61,6 +61,7 @@ def candidate_plan(
     container: tuple[str, str] = ("", ""),
     recording: Recording | None = None,
     ranks: int = 1,
+    scored: bool = False,
 ) -> Plan:
     """command is what the interpreter is given, in as many ranks. scratch is the working folder; it holds
     HOME, TMPDIR and caches and is the only place to write apart from files.write. A folder beside it, made
@@ -98,6 +99,7 @@ def candidate_plan(
         engine=container[1],
         recording=recording,
         loopback=ranks > 1,
+        scored=scored,
     )
 
 

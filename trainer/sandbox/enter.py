@@ -74,7 +74,9 @@ def _enter(plan: Plan, supervisor: int, user: int | None) -> list[str]:
     if plan.tier != "CONTAINER":  # there it is the engine that sets it
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if plan.tier == "BUBBLEWRAP":
-        program = seccomp.build_filter(allow_connect=True, allow_network=plan.loopback)
+        program = seccomp.build_filter(
+            allow_connect=True, allow_network=plan.loopback, allow_locks=not plan.scored
+        )
         return bubblewrap_command(plan, _memory_file(program))
     if plan.tier == "CONTAINER":
         pipes = pipes_folder(plan)
@@ -87,7 +89,7 @@ def _enter(plan: Plan, supervisor: int, user: int | None) -> list[str]:
         if user is not None:
             become(user)
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # forgotten with the user
-        seccomp.install_filter(seccomp.build_filter())
+        seccomp.install_filter(seccomp.build_filter(allow_locks=not plan.scored))
         return command
     raise OSError(f"the supervisor does not know the tier {plan.tier}")
 

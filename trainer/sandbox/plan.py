@@ -37,7 +37,8 @@ class Plan:
     are nodes that may be used. keep_fds are inherited under their numbers. tmp_bytes bounds temporary files
     in memory (bubblewrap, container). image and engine belong to the container tier. With a recording the
     tree's output goes there, and EVENTS_FD is among keep_fds. loopback allows sockets where the tree has a
-    network of its own (bubblewrap, container): its processes can reach each other and nothing else."""
+    network of its own (bubblewrap, container): its processes can reach each other and nothing else.
+    scored trees see validation rows: what they lock is locked for nobody, so that it tells no other run."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -55,6 +56,7 @@ class Plan:
     engine: str = ""
     recording: Recording | None = None
     loopback: bool = False
+    scored: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -5,6 +5,9 @@ io_uring and clone3, so that callers fall back to what can be checked; only Unix
 tier, which has no namespaces, no connection of those either, nor kinds that send without one (a filter
 cannot see which path they lead to), and no shared memory, semaphores or queues that outlive a process: one
 run would leave there for the next what it saw while it was scored.
+
+Nor may one run tell another what it sees by the files that both may read: whoever watches them is refused
+(inotify, leases, which pages are in memory), and locks of a scored process are granted and do not exist.
 """
 
 from __future__ import annotations
@@ -31,10 +34,15 @@ REFUSED = {
     "clock_adjtime": (305, 266), "sethostname": (170, 161), "setdomainname": (171, 162), "acct": (163, 89),
     "quotactl": (179, 60), "syslog": (103, 116), "iopl": (172, -1), "ioperm": (173, -1),
     "vhangup": (153, 58), "fanotify_init": (300, 262), "lookup_dcookie": (212, 18), "mknod": (133, -1),
-    "mknodat": (259, 33),
+    "mknodat": (259, 33), "inotify_init": (253, -1), "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
 }  # fmt: skip
 ABSENT = {"io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
-          "clone3": (435, 435)}  # fmt: skip
+          "clone3": (435, 435), "mincore": (27, 232), "cachestat": (451, 451),
+          "preadv2": (327, 286)}  # fmt: skip
+FLOCK, FCNTL = (73, 32), (72, 25)
+WATCHES = (1024, 1026)  # F_SETLEASE, F_NOTIFY
+LOCKS = (6, 7, 37, 38)  # F_SETLK and F_SETLKW, of processes and of descriptions
 OUTLIVING = {
     "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190), "semop": (65, 193),
     "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
@@ -50,13 +58,18 @@ SOCKET_KIND = 0xF  # what is above these bits are flags
 
 _LOAD, _AND, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_GRANTED = _ERRNO  # the error 0: the call has done nothing and says that all is well
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
 _X32_BIT = 0x40000000
 SECCOMP_SET_MODE_FILTER = 1
 
 
 def build_filter(
-    name: str | None = None, *, allow_connect: bool = False, allow_network: bool = False
+    name: str | None = None,
+    *,
+    allow_connect: bool = False,
+    allow_network: bool = False,
+    allow_locks: bool = True,
 ) -> bytes:
     """The program as the kernel reads it: struct sock_filter after struct sock_filter.
 
@@ -79,6 +92,10 @@ def build_filter(
         for numbers in table.values():
             if numbers[column] >= 0:
                 program += [(_JUMP_EQUAL, 0, 1, numbers[column]), (_RETURN, 0, 0, _ERRNO | code)]
+    judged = _judge_fcntl(allow_locks)
+    program += [(_JUMP_EQUAL, 0, len(judged), FCNTL[column]), *judged]
+    if not allow_locks:
+        program += [(_JUMP_EQUAL, 0, 1, FLOCK[column]), (_RETURN, 0, 0, _GRANTED)]
     families = LOOPBACK_FAMILIES if allow_network else (AF_UNIX,)
     judged = _judge_socket(families, kinds)
     for numbers in (SOCKET, SOCKETPAIR):
@@ -91,6 +108,15 @@ def build_filter(
         (_RETURN, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
+
+
+def _judge_fcntl(allow_locks: bool) -> list[tuple[int, int, int, int]]:
+    """Refuses watches; locks are said to be held or really taken."""
+    program = [(_LOAD, 0, 0, _SECOND_ARGUMENT)]
+    for values, answer in ((WATCHES, _ERRNO | errno.EPERM), (() if allow_locks else LOCKS, _GRANTED)):
+        for value in values:
+            program += [(_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, answer)]
+    return [*program, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _judge_socket(families: tuple[int, ...], kinds: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
