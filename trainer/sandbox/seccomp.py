@@ -7,7 +7,7 @@ cannot see which path they lead to), and no shared memory, semaphores or queues 
 run would leave there for the next what it saw while it was scored.
 
 Nor may one run tell another what it sees by the files that both may read: whoever watches them is refused
-(inotify, leases, which pages are in memory), and locks of a scored process are granted and do not exist.
+(inotify, leases, the page cache's own answers), and locks of a scored process are granted and do not exist.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ REFUSED = {
     "inotify_add_watch": (254, 27),
 }  # fmt: skip
 ABSENT = {"io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
-          "clone3": (435, 435), "mincore": (27, 232), "cachestat": (451, 451),
-          "preadv2": (327, 286)}  # fmt: skip
+          "clone3": (435, 435), "cachestat": (451, 451), "preadv2": (327, 286)}  # fmt: skip
 FLOCK, FCNTL = (73, 32), (72, 25)
 WATCHES = (1024, 1026)  # F_SETLEASE, F_NOTIFY
 LOCKS = (6, 7, 37, 38)  # F_SETLK and F_SETLKW, of processes and of descriptions

@@ -22,14 +22,35 @@ def descendants(root: int) -> list[int]:
 
 
 def measure_tree(root: int) -> tuple[int, int]:
-    """(bytes, tasks): private memory of all descendants plus the largest shared part, and their threads."""
+    """(bytes, tasks): private memory of all descendants plus the largest shared part, or what they hold in
+    files that exist in memory only if that is more, and their threads."""
     private = shared = tasks = 0
+    held: dict[tuple[int, int], int] = {}
     for pid in descendants(root):
+        held |= _memory_files(pid)
         fields = _status(pid)
         private += fields.get("RssAnon", 0) + fields.get("VmSwap", 0)
         shared = max(shared, fields.get("RssShmem", 0))
         tasks += fields.get("Threads", 0)
-    return private * 1024 + shared * 1024, tasks
+    return private * 1024 + max(shared * 1024, sum(held.values())), tasks
+
+
+def _memory_files(pid: int) -> dict[tuple[int, int], int]:
+    """Device and number of each memory file that a process has open, and the bytes that it takes."""
+    found: dict[tuple[int, int], int] = {}
+    folder = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return found  # it went away
+    for name in names:
+        try:
+            if os.readlink(f"{folder}/{name}").startswith("/memfd:"):
+                status = os.stat(f"{folder}/{name}")
+                found[status.st_dev, status.st_ino] = status.st_blocks * 512
+        except OSError:
+            continue  # closed meanwhile
+    return found
 
 
 def measure_scratch(folders: Iterable[str]) -> tuple[int, int]:
