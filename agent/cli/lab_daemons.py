@@ -86,7 +86,7 @@ async def open_remote(address: str, security: ClientSecurity | None) -> AsyncIte
             ) from error
         except UnauthenticatedError as error:
             raise UnauthenticatedError(
-                f"--agent: {address} answers: {error.message}; --token-file FILE names the file that holds it",
+                f"--agent: {address} answers: {error.message}; here --token-file FILE names it",
                 reason=error.reason,
             ) from error
         yield AgentLink(client, address, None)

@@ -60,8 +60,8 @@ async def _serve(options: LaunchOptions, *, as_json: bool) -> ExitCode:
             if TAKEN not in error.message:
                 raise
             raise ConfigurationError(
-                f"{error.message.partition(TAKEN)[0]}{TAKEN}: `up` takes the default ports, so stop what holds "
-                "it (another `up`?); `autoresearch run` takes free ones"
+                f"{error.message.partition(TAKEN)[0]}{TAKEN}: `up` takes the default ports, so stop what "
+                "holds it (another `up`?); `autoresearch run` takes free ones"
             ) from error
         try:
             if link.stack is None:

@@ -146,9 +146,9 @@ async def test_a_wrong_token_is_refused(tmp_path: Path) -> None:
     async with serve_agent(ScriptedAgent(), ServerSecurity(token="a" * 32)) as address:
         wrong = await run_command("run", "--agent", address, "--token-file", str(tmp_path / "wrong"))
         none = await run_command("run", "--agent", address)
-    assert none.code == 5
-    assert "--token-file FILE names the file" in none.err
         right = await run_command("run", "--agent", address, AUTORESEARCH_TOKEN_FILE=str(tmp_path / "right"))
+    assert none.code == 5
+    assert "--token-file FILE names it" in none.err
     assert (wrong.code, right.code) == (5, 0)
     assert "b" * 32 not in wrong.err
 
