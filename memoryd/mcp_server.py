@@ -139,14 +139,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _serve(given: argparse.Namespace) -> int:
+    address = parse_address(given.listen, name="--listen") if given.listen else None
+    if address is not None:
+        way_out = "a token to the daemon's own --mcp-listen"
+        refuse_open_listen(address, ServerSecurity(), flag="--listen", way_out=way_out)
     http = FerriculaHttp(given.url, read_secret(given.token_file, "--token-file"))
     radio = FerriculaHttp(given.radio_url) if given.radio_url else None
     server = build_server(http, surface=given.surface, reads_files=not given.listen, radio=radio)
     try:
-        if not given.listen:
+        if address is None:
             await server.run_stdio_async()
             return 0
-        address = parse_address(given.listen, name="--listen")
         async with McpHttpServer(address, server, security=ServerSecurity()) as served:
             announce("memoryd-mcp", {"mcp": f"http://{served.address}/mcp"})
             await wait_for_end()

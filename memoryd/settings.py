@@ -38,6 +38,10 @@ class MemorydSettings(DaemonSettings):
     """File with the bearer token for entropyd."""
     entropy_ca: Path | None = None
     """CA of entropyd's certificate (PEM); turns on TLS towards it."""
+    entropy_cert: Path | None = None
+    """Certificate that memoryd shows to an entropyd with mutual TLS (PEM)."""
+    entropy_key: Path | None = None
+    """Private key of --entropy-cert (PEM)."""
     radio_url: str = ""
     """http:// address of a gnosis-radio, asked when entropyd does not answer."""
     local_entropy: bool = False

@@ -42,6 +42,11 @@ def _retrieval(argv: Sequence[str]) -> int:
     given = parser.parse_args(list(argv))
     if given.notes < 1000 or given.per_cell < 1:
         raise ConfigurationError("--notes: at least 1000, and --per-cell: at least 1")
+    if given.ledger is not None:
+        try:
+            given.ledger.touch()
+        except OSError as error:
+            raise ConfigurationError(f"--ledger: cannot write {given.ledger}: {error.strerror}") from error
     if (given.documents is None) != (given.questions is None):
         raise ConfigurationError("--documents and --questions belong together")
     if sum(one is not None for one in (given.results, given.documents, given.external)) > 1:

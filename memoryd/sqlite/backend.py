@@ -148,6 +148,8 @@ async def open_sqlite(
 
 def _open(path: Path, read_only: bool, vfs: str | None, synchronous: str) -> SqliteBackend:
     path = path.absolute()
+    if path.is_dir():
+        raise ConfigurationError(f"--backend: {path} is a folder; name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,7 +12,10 @@ from aiohttp import web
 
 from memoryd.clock import ClockState, pause_seconds
 from memoryd.entropy_feed import Deposit, FirstFeed, LocalFeed, RadioFeed
+from services.errors import ConfigurationError
+from tests.entropyd.conftest import run_daemon
 from tests.memoryd.running import running
+from tests.services.test_credentials import Authority
 
 
 def test_the_pause_lies_within_thirty_percent_and_over_a_second() -> None:
@@ -103,6 +106,34 @@ async def test_the_clock_dreams_and_says_where_the_seed_came_from(tmp_path: Path
         assert "dreams=1\n  entropy_lifetime=64B\n" in await memoryd.text("GET", "/clock")
         await memoryd.engine.clock.tick()
         assert "radio=disconnected" in await memoryd.text("GET", "/clock")
+
+
+async def test_an_entropyd_with_mutual_tls_feeds_the_clock(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    (cert, key), (own_cert, own_key) = authority.issue("entropyd"), authority.issue("memoryd")
+    tls = (f"--tls-cert={cert}", f"--tls-key={key}", f"--tls-client-ca={authority.ca}")
+    with run_daemon(tmp_path, "--source=os:", *tls) as entropyd:
+        address = f"--entropy=localhost:{entropyd.grpc.rpartition(':')[2]}"
+        shown = (f"--entropy-cert={own_cert}", f"--entropy-key={own_key}")
+        async with running(tmp_path, address, f"--entropy-ca={authority.ca}", *shown) as memoryd:
+            await memoryd.engine.clock.tick()
+            assert memoryd.engine.clock_state.source == "os"
+            assert memoryd.engine.clock_state.entropy_lifetime == 64
+
+
+@pytest.mark.parametrize(
+    ("flag", "named"),
+    [
+        ("--entropy=nonsense", "--entropy"),
+        ("--radio-url=nonsense", "--radio-url"),
+        ("--radio-url=localhost:9090", "--radio-url"),
+        ("--entropy-cert=c.pem", "--entropy-cert, --entropy-key and --entropy-ca"),
+    ],
+)
+async def test_a_feed_that_could_never_give_is_refused(tmp_path: Path, flag: str, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{named}"):
+        async with running(tmp_path, flag, *(("--entropy=localhost:1",) if "cert" in flag else ())):
+            pass
 
 
 async def test_the_clock_goes_on_after_a_failed_dream(tmp_path: Path) -> None:

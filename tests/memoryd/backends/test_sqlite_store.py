@@ -120,3 +120,8 @@ async def test_a_damaged_counter_is_counted_anew(tmp_path: Path) -> None:
     again = await open_sqlite(url)
     assert (await again.status()).warnings == ()
     await again.close()
+
+
+async def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a folder; name a file in it"):
+        await open_sqlite(f"sqlite:///{tmp_path}")
