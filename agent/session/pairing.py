@@ -53,6 +53,16 @@ class Pairing:
             return first, None
         return first, await self._measuring.incumbent(place, proposal.parent_source_hash, seed)
 
+    async def prove_incumbent(self, proposal: ProposalRecord, position: int, seed: int) -> None:
+        """Beside a failed candidate: that its incumbent runs at all, which a person's commit may not.
+
+        Raises TrainerRefused where it does not: the fault is then no candidate's, and each would show it.
+        """
+        source = proposal.parent_source_hash
+        known = self._ledger.runs.usable_of_source(self._session_id, source)
+        if all(run.val_bpb is None for run in known):
+            await self._measuring.incumbent(Place(proposal.number, RunKind.INCUMBENT, position), source, seed)
+
     async def _device_count(self) -> int:
         if not self._devices:
             try:

@@ -41,7 +41,8 @@ class Trials:
     async def judge(self, proposal: ProposalRecord) -> ProposalRecord:
         """The proposal with its verdict, written down. One that has a verdict already is returned as it is.
 
-        Raises TrainerLost, TrainerRefused, and what `check_limits` raises.
+        Raises TrainerLost, TrainerRefused (also where the incumbent itself cannot run; a candidate that
+        failed has its verdict then), and what `check_limits` raises.
         """
         if proposal.state in (ProposalState.JUDGED, ProposalState.RECORDED):
             return proposal
@@ -56,7 +57,9 @@ class Trials:
             candidate, incumbent = await self._pairing.measure(proposal, position, seed)
             runs.append(candidate)
             if candidate.failure_reason or candidate.val_bpb is None or incumbent is None:
-                return self._crashed(proposal, runs, candidate)
+                proposal = self._crashed(proposal, runs, candidate)
+                await self._pairing.prove_incumbent(proposal, position, seed)
+                return proposal
             pairs.append(Pair(candidate.seed, candidate.val_bpb, incumbent.val_bpb or 0.0))
             judgement = judge(
                 pairs,

@@ -133,6 +133,31 @@ async def test_a_commit_of_the_owner_becomes_the_incumbent(
     assert "WEIGHT_DECAY = 0.1" in (lab / "train.py").read_text()
 
 
+async def test_a_commit_of_the_owner_that_cannot_run_stops_the_session_and_blames_no_further_candidate(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    changes = ({"changes": {"MATRIX_LR": 0.02 + n / 100}} for n in range(9))
+    script = write_script(*changes)
+    await run_to_end(sessions, scripted(lab, script, max_experiments=1))
+    good = (lab / "train.py").read_text()
+    (lab / "train.py").write_text(good + '\nFAIL = "RUNTIME_ERROR"\n')
+    subprocess.run(["git", "-C", str(lab), "commit", "-qam", "broken"], check=True)
+    session = await run_to_end(sessions, scripted(lab, script, max_experiments=4))
+    assert session.record.stop_reason is StopReason.TRAINER_FAILED
+    assert (
+        "the incumbent could not be measured: the incumbent failed: RUNTIME_ERROR"
+        in session.record.stop_detail
+    )
+    verdicts = [item.verdict for item in session.ledger.proposals.all(session.session_id)]
+    assert verdicts[2:] == [Verdict.CRASH]
+    (lab / "train.py").write_text(good)
+    subprocess.run(["git", "-C", str(lab), "commit", "-qam", "mended"], check=True)
+    session = await run_to_end(sessions, scripted(lab, script, max_experiments=4))
+    assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT, session.record.stop_detail
+    verdicts = [item.verdict for item in session.ledger.proposals.all(session.session_id)]
+    assert Verdict.CRASH not in verdicts[3:]
+
+
 async def test_results_edited_by_hand_decide_nothing_and_are_written_anew(
     sessions: Sessions, lab: Path, write_script: Callable[..., str]
 ) -> None:
