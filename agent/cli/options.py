@@ -19,15 +19,29 @@ def _checked_tag(tag: str) -> str:
     return tag
 
 
+def _checked_lab(lab: str) -> str:
+    """A script's empty variable must not make a lab of the folder it stands in."""
+    if not lab:
+        raise ConfigurationError("--lab: '' names no folder; leave the flag out for the folder \"lab\"")
+    return lab
+
+
 def _checked_agent(address: str) -> str:
     return checked_address(address, "--agent")
 
 
 Lab = Annotated[
     str,
-    typer.Option("--lab", metavar="DIR", help="Folder of the lab; with --agent a path on that host."),
+    typer.Option(
+        "--lab",
+        metavar="DIR",
+        callback=_checked_lab,
+        help="Folder of the lab; with --agent a path on that host.",
+    ),
 ]
-LocalLab = Annotated[str, typer.Option("--lab", metavar="DIR", help="Folder of the lab.")]
+LocalLab = Annotated[
+    str, typer.Option("--lab", metavar="DIR", callback=_checked_lab, help="Folder of the lab.")
+]
 Agent = Annotated[
     str,
     typer.Option(

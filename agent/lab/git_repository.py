@@ -69,6 +69,7 @@ def _import_git() -> Any:
     except ImportError as error:  # GitPython raises it as well where the git program is missing
         why = str(error).strip().partition("\n")[0]  # GitPython adds a page of advice
         raise UnsupportedError(
-            f"git cannot be used: {why}; install git and GitPython", reason="NOT_INSTALLED"
+            f"git cannot be used ({why.rstrip('.')}): install git, and GitPython where it is missing",
+            reason="NOT_INSTALLED",
         ) from error
     return git

@@ -168,6 +168,8 @@ def test_wrong_use_is_a_message_and_code_two(capsys: pytest.CaptureFixture[str])
     [
         (["run", "--provider", "oracle"], "--provider: 'oracle'"),
         (["run", "--tag", "../x"], "tag: '../x'"),
+        (["run", "--lab", ""], "--lab: '' names no folder"),
+        (["train", "--lab", ""], "--lab: '' names no folder"),
         (["run", "--provider", "scripted"], "--script"),
         (["run", "--script", "x"], "--script"),
         (["run", "--base-url", "localhost"], "--base-url: 'localhost'"),
