@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from autoresearch.entropy.v1 import entropy_pb2 as pb
 
 from entropyd.settings import EntropydSettings
@@ -13,6 +14,7 @@ from services.entropy_client import EntropyClient
 from services.settings import load_settings
 
 
+@pytest.mark.long
 async def test_a_slow_rate_is_no_gap(daemon, tmp_path: Path) -> None:
     capture, receiver = tmp_path / "c.iq", SyntheticReceiver(5)
     capture.write_bytes(b"".join(receiver.chunk() for _ in range(8)))
