@@ -66,7 +66,8 @@ class Evaluator:
     def __init__(self, job: EvaluationJob, dataset: Dataset) -> None:
         dataset.verify_evaluation_files()
         manifest = dataset.manifest
-        self._job, self._dataset = replace(job, masked=mask_paths(manifest.origin_files)), dataset
+        masked = job.masked or mask_paths(manifest.origin_files)
+        self._job, self._dataset = replace(job, masked=masked), dataset
         self._vocabulary, self._length = manifest.vocab_size, manifest.context_length
         rows = np.fromfile(dataset.validation_rows, dtype=np.uint16).reshape(-1, self._length + 1)
         if job.validation_tokens:

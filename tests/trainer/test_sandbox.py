@@ -137,7 +137,7 @@ def test_masks_cover_compiled_forms(tmp_path: Path) -> None:
     (tmp_path / "__pycache__").mkdir()
     for name in ("a.py", "b.py", "__pycache__/a.cpython-311.pyc", "__pycache__/b.cpython-311.pyc"):
         (tmp_path / name).touch()
-    masked = mask_paths([str(tmp_path / "a.py"), str(tmp_path / "gone.py")])
+    masked = mask_paths([str(tmp_path / "a.py"), str(tmp_path / "gone.py")], ())
     assert sorted(Path(path).name for path in masked) == ["a.cpython-311.pyc", "a.py"]
 
 

@@ -23,7 +23,7 @@ from trainer.runs.folder import RunFolder
 from trainer.runs.output import OutputCollector
 from trainer.runs.rules import LIMIT_MESSAGES
 from trainer.runs.supervised import SupervisedProcess, read_whole
-from trainer.sandbox.candidate_plan import trusted_environment
+from trainer.sandbox.candidate_plan import mask_paths, trusted_environment
 from trainer.sandbox.launch import Ending
 from trainer.sandbox.plan import Limits, Plan
 
@@ -105,6 +105,7 @@ class EvaluationRun:
             train_seed=job.request.seed.value,
             tokens_checksum=-1 if record.checksum is None else record.checksum,
             rows_consumed=record.tokens // length if single else 0,
+            masked=mask_paths(self._dataset.manifest.origin_files),
         )
 
     def _plan(self, job_path: str) -> Plan:

@@ -24,6 +24,7 @@ from trainer.runs.folder import RunFolder
 from trainer.runs.output import printable
 from trainer.runs.rules import check_finish, check_overhead, check_training, check_work
 from trainer.runs.training_run import Trained, TrainingRun
+from trainer.sandbox.candidate_plan import mask_paths
 from trainer.sandbox.container import remove_containers_below
 from trainer.templates import TRAIN_PY
 
@@ -128,6 +129,7 @@ class LocalRun:
                 return Result(failure=failure, failure_message=misfit)
             if self._settings.compile_cache:
                 await asyncio.to_thread(copy_cache, self._shared_cache, self._folder.compile_cache)
+        await asyncio.to_thread(mask_paths, self._dataset.manifest.origin_files)  # what takes long is kept
         self._phase(State.STARTING)
         training = TrainingRun(
             job,

@@ -8,11 +8,13 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import trainer
 from services.errors import ConfigurationError
 from trainer.runs.device_memory_cap import visible_names
+from trainer.sandbox.copies import find_copies
 from trainer.sandbox.plan import Limits, Plan, Recording
 from trainer.sandbox.ranks import in_ranks
 
@@ -181,12 +183,21 @@ def make_import_folder(scratch: Path) -> Path:
     return folder
 
 
-def mask_paths(origin_files: Iterable[str]) -> tuple[str, ...]:
-    """The files that validation text was drawn from, and their compiled forms."""
-    found = []
-    for name in origin_files:
-        path = Path(name)
-        if path.is_file():
-            found.append(str(path))
-            found += glob.glob(glob.escape(str(path.parent / "__pycache__" / path.stem)) + ".*.pyc")
+def mask_paths(origin_files: Iterable[str], roots: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The files that validation text was drawn from, by their real paths, and all in which the same can be
+    read: compiled forms, and what find_copies finds below the roots (what every candidate may read). Takes a
+    second the first time that a process asks for it."""
+    searched = (*SYSTEM, *interpreter_paths()) if roots is None else roots
+    return _mask_paths(tuple(origin_files), tuple(searched))
+
+
+@lru_cache(maxsize=16)
+def _mask_paths(origin_files: tuple[str, ...], roots: tuple[str, ...]) -> tuple[str, ...]:
+    origins = [name for name in origin_files if os.path.isfile(name)]
+    copies = find_copies(origins, roots) if origins else []
+    found: dict[str, None] = {}
+    for name in (*origins, *copies):
+        for path in dict.fromkeys((Path(name), Path(os.path.realpath(name)))):
+            compiled = glob.glob(glob.escape(str(path.parent / "__pycache__" / path.stem)) + ".*.pyc")
+            found |= dict.fromkeys(os.path.realpath(one) for one in (str(path), *compiled))
     return tuple(found)

@@ -101,14 +101,30 @@ def _without(path: str, hidden: Sequence[str]) -> Iterator[tuple[str, int]]:
             yield path, READ
         return
     yield path, READ_DIR
+    numbers = _linked(inside)
     with os.scandir(path) as children:
         for child in children:
             if child.path in inside or child.is_symlink():
                 continue
+            if child.inode() in numbers and not child.is_dir():
+                continue  # a rule for another name of the same file would allow what is hidden
             if child.is_dir():
                 yield from _without(child.path, inside)
             else:
                 yield child.path, READ
+
+
+def _linked(hidden: Iterable[str]) -> set[int]:
+    """The numbers of hidden files that have other names as well."""
+    numbers = set()
+    for path in hidden:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue  # what is not there cannot be read
+        if status.st_nlink > 1:
+            numbers.add(status.st_ino)
+    return numbers
 
 
 def _below(path: str, hidden: Sequence[str]) -> Sequence[str]:

@@ -1,0 +1,115 @@
+"""Where else a text can be read that validation was drawn from: hard links, copies, archives of packages.
+
+Packages carry others with them (pip has platformdirs in pip/_vendor), and a machine may have several Pythons.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+ARCHIVES = (".whl",)  # ensurepip's; nothing that trains installs a package
+COMMON_NAMES = frozenset({"__init__.py", "__main__.py", "conftest.py", "setup.py", "README.md"})
+LARGEST = 4 << 20
+LEAST_SHARED = 0.3
+
+
+def find_copies(
+    origins: Iterable[str], roots: Iterable[str], may_hide: Callable[[str], bool] | None = None
+) -> list[str]:
+    """Files below the roots that are hard links of an origin, or share its name (and its folder's, for a
+    common one) and a third of its lines, or are archives; but for those that training needs."""
+    by_name: dict[tuple[str, str], list[str]] = {}
+    for origin in origins:
+        by_name.setdefault(_key(origin), []).append(origin)
+    originals = [one for some in by_name.values() for one in some]
+    linked = {status.st_ino for one in originals if (status := _status(one)) and status.st_nlink > 1}
+    known = {os.path.realpath(one) for one in originals}
+
+    def holds_the_same(path: str, number: int) -> bool:
+        if path.endswith(ARCHIVES) or (number in linked and any(_is_link(path, one) for one in originals)):
+            return True
+        return any(_shares_lines(one, path) for one in by_name.get(_key(path), ()))
+
+    found = (path for path, number in _walk(roots) if path not in known and holds_the_same(path, number))
+    return [path for path in found if (may_hide or training_can_do_without)(path)]
+
+
+def training_can_do_without(path: str) -> bool:
+    """Whether a file is none that training imports, by the rules by which validation text is drawn."""
+    from trainer.data.python_source import unused_by_training
+
+    library = Path(sysconfig.get_path("stdlib"))
+    for folder in _import_folders():
+        if path.startswith(f"{folder}/"):
+            relative = Path(path).relative_to(folder)
+            inside = folder == os.path.realpath(library)
+            if inside and relative.parts[0] == "site-packages":
+                return True  # of the Python that a virtual environment was made from
+            return unused_by_training(relative, inside, _needed())
+    return True
+
+
+@lru_cache(maxsize=1)
+def _import_folders() -> tuple[str, ...]:
+    """Where this interpreter imports from, the innermost first."""
+    folders = {*sys.path, *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))}
+    real = {os.path.realpath(folder) for folder in folders if folder and os.path.isdir(folder)}
+    return tuple(sorted(real, key=len, reverse=True))
+
+
+@lru_cache(maxsize=1)
+def _needed() -> frozenset[str]:
+    from trainer.data.python_source import NEEDED_BY_TRAINING, runtime_closure, top_level_names
+
+    return top_level_names(runtime_closure(NEEDED_BY_TRAINING))
+
+
+def _key(path: str) -> tuple[str, str]:
+    folder, name = os.path.split(path)
+    return (os.path.basename(folder) if name in COMMON_NAMES else "", name)
+
+
+def _walk(roots: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Every file below the roots that is no link, once, and its number."""
+    waiting = sorted({os.path.realpath(root) for root in roots})
+    waiting = [one for one in waiting if not any(one.startswith(f"{other}/") for other in waiting)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif not entry.is_symlink():
+                        yield entry.path, entry.inode()
+        except OSError:
+            continue  # no folder, or none that may be read here
+
+
+def _shares_lines(original: str, path: str) -> bool:
+    wanted = _lines(original)
+    return bool(wanted) and len(wanted & _lines(path)) >= LEAST_SHARED * len(wanted)
+
+
+def _lines(path: str) -> frozenset[bytes]:
+    try:
+        with open(path, "rb") as stream:
+            return frozenset(filter(None, map(bytes.strip, stream.read(LARGEST).splitlines())))
+    except OSError:
+        return frozenset()
+
+
+def _is_link(path: str, original: str) -> bool:
+    one, other = _status(path), _status(original)
+    return one is not None and other is not None and os.path.samestat(one, other)
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
