@@ -26,7 +26,8 @@ def void_reason(run: RunRecord, earlier: Sequence[RunRecord], setup: Setup) -> s
     if run.failure_reason in FAULTS:
         return f"{run.failure_reason}: {run.failure_message}".rstrip(": ")
     if run.failure_reason:
-        return "" if run.kind is RunKind.CANDIDATE else f"the incumbent failed: {run.failure_reason}"
+        why = f"{run.failure_reason}: {run.failure_message}".rstrip(": ")
+        return "" if run.kind is RunKind.CANDIDATE else f"the incumbent failed: {why}"
     if run.val_bpb is None:
         return "the trainer gave no score"
     if setup.device_class and run.device_class and run.device_class != setup.device_class:

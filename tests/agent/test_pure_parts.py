@@ -181,6 +181,11 @@ def test_what_the_machine_spoilt_is_void_and_what_the_candidate_did_is_a_result(
     assert bool(void_reason(run, earlier, SETUP)) is void
 
 
+def test_an_incumbent_that_fails_says_how() -> None:
+    run = replace(RUN, val_bpb=None, failure_reason="CONTRACT_VIOLATION", failure_message="no rows.bin")
+    assert void_reason(run, [], SETUP) == "the incumbent failed: CONTRACT_VIOLATION: no rows.bin"
+
+
 def test_a_busy_machine_does_not_void_runs_under_a_token_budget() -> None:
     earlier = [replace(RUN, tokens_per_second=100.0) for _ in range(3)]
     setup = replace(SETUP, budget_kind="tokens")
