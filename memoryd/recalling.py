@@ -196,6 +196,8 @@ class Recalling:
             async with asyncio.timeout(EMBED_SECONDS):
                 vector: Vector = (await self._embedder.embed([text[:QUERY_CHARACTERS]]))[0]
         except (UnavailableError, TimeoutError) as error:
-            self._store.warnings["embedder"] = f"searched by words only: {error}"
+            why = str(error) or f"no answer in {EMBED_SECONDS:g} s"
+            self._store.warnings["search"] = f"searched by words only: {why}"
             return None
+        self._store.warnings.pop("search", None)
         return vector if len(vector) == expected and vector.any() else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from aiohttp import web
 
 from memoryd.__main__ import run
 from memoryd.memory import Batch, Edge, Emotion, Memory, Record, Row, pack_vector
@@ -34,6 +35,29 @@ async def test_an_embedder_that_is_away_costs_the_vector_only(tmp_path: Path) ->
         assert stored.created
         assert (await memoryd.rpc.recall("weber"))[0].memory.vector_dimension == 0
         assert any("without a vector" in text for text in (await memoryd.rpc.status()).warnings)
+
+
+async def test_an_embedder_that_is_back_is_no_warning_any_more(tmp_path: Path) -> None:
+    is_away = False
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"error": "away"} if is_away else {"embedding": [1.0, 0.5]})
+
+    service = web.Application()
+    service.router.add_post("/{path:.*}", answer)
+    runner = web.AppRunner(service)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with running(tmp_path, f"--embedder=http://127.0.0.1:{runner.addresses[0][1]}") as memoryd:
+        await memoryd.rpc.remember("weber force law")
+        is_away = True
+        assert len(await memoryd.rpc.recall("weber")) == 1
+        (warning,) = (await memoryd.rpc.status()).warnings
+        assert warning.startswith("searched by words only: ")
+        is_away = False
+        await memoryd.rpc.recall("weber")
+        assert list((await memoryd.rpc.status()).warnings) == []
+    await runner.cleanup()
 
 
 async def test_rows_that_fail_their_checksum_are_set_aside(tmp_path: Path) -> None:
