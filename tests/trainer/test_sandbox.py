@@ -194,6 +194,9 @@ def test_a_masked_file_cannot_be_read_and_its_neighbour_can(tier: str, more: int
     [
         ("import time; time.sleep(60)", {"wall_seconds": 0.3}, "wall"),
         ("x = [bytes(1 << 20) + b'1' for _ in range(1 << 20)]", {"memory_bytes": 200 << 20}, "memory"),
+        ("import mmap, os, time\nfor _ in range(3): os.fork()\n"
+         "mine = mmap.mmap(-1, 40 << 20); mine.write(b'1' * (40 << 20)); time.sleep(20)",
+         {"memory_bytes": 200 << 20}, "memory"),
         ("import os, time\nkept = [os.memfd_create('m') for _ in range(9)]\n"
          "for one in kept * 5: os.write(one, bytes(8 << 20))\ntime.sleep(20)",
          {"memory_bytes": 200 << 20}, "memory"),

@@ -33,6 +33,8 @@ from trainer.sandbox.plan import Limits, Plan
 from trainer.sandbox.usage import cpu_seconds
 
 FILE_LIMIT = 1 << 30
+# What the supervisor may take to end a tree, which must be gone before another instance begins.
+END_SECONDS, ENGINE_SECONDS = 15.0, 60.0
 HOST, CUDA_IPC = "host", "cuda_ipc"
 
 
@@ -91,7 +93,7 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
                 signal.SIGTERM if has_supervisor() else getattr(signal, "SIGKILL", signal.SIGTERM)
             )
             try:
-                process.wait(timeout=5)
+                process.wait(timeout=ENGINE_SECONDS if self._job.tier == "CONTAINER" else END_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -255,7 +255,7 @@ def _with_facts(result: Result, checkpoint: CheckedCheckpoint) -> Result:
     """Adds what only the candidate knows; none of it decides anything."""
     facts = checkpoint.facts
     mfu = facts.get("mfu")
-    peak = facts.get("peak_memory_bytes")
+    peak = None if result.device_class == "cpu" else facts.get("peak_memory_bytes")  # there it was measured
     depth = facts.get("depth")
     return replace(
         result,
@@ -263,7 +263,7 @@ def _with_facts(result: Result, checkpoint: CheckedCheckpoint) -> Result:
         num_parameters=checkpoint.num_parameters,
         depth=depth if isinstance(depth, int) and 0 <= depth < 2**31 else 0,
         attention=printable(str(facts.get("attention", "")))[:40],
-        mfu_percent=100.0 * mfu if isinstance(mfu, float) else None,
+        mfu_percent=100.0 * mfu if isinstance(mfu, float) and 0.0 <= mfu <= 1.0 else None,
         peak_memory_bytes=peak if isinstance(peak, int) and 0 <= peak < 2**60 else result.peak_memory_bytes,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+SLIGHT_KIB = 65_536
+
 
 def descendants(root: int) -> list[int]:
     """Descendants of a process that have not been reaped, parents first."""
@@ -22,17 +24,28 @@ def descendants(root: int) -> list[int]:
 
 
 def measure_tree(root: int) -> tuple[int, int]:
-    """(bytes, tasks): private memory of all descendants plus the largest shared part, or what they hold in
+    """(bytes, tasks): private memory of all descendants plus the memory that they share, or what they hold in
     files that exist in memory only if that is more, and their threads."""
-    private = shared = tasks = 0
+    private = tasks = 0
+    shared: dict[int, int] = {}
     held: dict[tuple[int, int], int] = {}
     for pid in descendants(root):
         held |= _memory_files(pid)
         fields = _status(pid)
         private += fields.get("RssAnon", 0) + fields.get("VmSwap", 0)
-        shared = max(shared, fields.get("RssShmem", 0))
+        shared[pid] = fields.get("RssShmem", 0)
         tasks += fields.get("Threads", 0)
-    return private * 1024 + max(shared * 1024, sum(held.values())), tasks
+    return private * 1024 + max(_shared_together(shared) * 1024, sum(held.values())), tasks
+
+
+def _shared_together(shared: dict[int, int]) -> int:
+    """KiB of shared memory that processes use together: what each counts may be the same, and may not. The
+    exact share of each takes longer to read, which is done where it matters."""
+    largest = max(shared.values(), default=0)
+    if sum(shared.values()) <= largest + SLIGHT_KIB:
+        return largest
+    shares = (_fields(f"/proc/{pid}/smaps_rollup", ("Pss_Shmem",)) for pid, one in shared.items() if one)
+    return max(largest, sum(one.get("Pss_Shmem", 0) for one in shares))
 
 
 def _memory_files(pid: int) -> dict[tuple[int, int], int]:
@@ -80,12 +93,17 @@ def _parent(entry: str) -> int:
 
 
 def _status(pid: int) -> dict[str, int]:
+    return _fields(f"/proc/{pid}/status", ("RssAnon", "RssShmem", "VmSwap", "Threads"))
+
+
+def _fields(path: str, names: tuple[str, ...]) -> dict[str, int]:
+    """Numbers by name from lines like `Threads: 3`; what is not there is left out."""
     found = {}
     try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as stream:
+        with open(path, encoding="ascii", errors="replace") as stream:
             for line in stream:
                 name, _, value = line.partition(":")
-                if name in ("RssAnon", "RssShmem", "VmSwap", "Threads"):
+                if name in names:
                     found[name] = int(value.split()[0])
     except (OSError, ValueError, IndexError):
         pass
