@@ -105,6 +105,8 @@ async def measure_baseline(
         return known
     session = ledger.update_session(session_id, state=SessionState.MEASURING_NOISE)
     source = ledger.text(session.tip_source_hash)
+    if known is not None and known.source_hash != session.tip_source_hash and known.val_bpb is None:
+        known = None  # the file that did not run was mended
     baseline = known or ProposalRecord(
         session_id=session_id,
         number=0,

@@ -65,19 +65,26 @@ class Measuring:
         """The result for this place, made now if there is none yet.
 
         A candidate's failure is a result. Raises TrainerLost, and TrainerRefused when no attempt gave a
-        result that can be judged.
+        result that can be judged. A baseline or incumbent that ended the session so is tried anew at the
+        next start: what spoilt it may be mended.
         """
+        before = 0
+        if place.kind is not RunKind.CANDIDATE:
+            before = sum(run.ended for run in self._attempts(place))
         while True:
-            attempts = self._ledger.runs.attempts(self._session_id, place.number, place.kind, place.position)
+            attempts = self._attempts(place)
             if attempts and attempts[-1].ended and not attempts[-1].void:
                 return attempts[-1]
             if attempts and not attempts[-1].ended:
                 run = attempts[-1]
-            elif _hopeless(attempts):
+            elif _hopeless(attempts[before:]):
                 return self._give_up(place, attempts[-1])
             else:
                 run = await self._plan(place, len(attempts), source_hash, seed_index)
             await self._attempt(run, place)
+
+    def _attempts(self, place: Place) -> list[RunRecord]:
+        return self._ledger.runs.attempts(self._session_id, place.number, place.kind, place.position)
 
     async def incumbent(self, place: Place, source_hash: str, seed_index: int) -> RunRecord:
         """As `measure`, but a usable run of this source on this seed serves again."""

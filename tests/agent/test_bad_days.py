@@ -108,11 +108,19 @@ async def test_a_baseline_that_crashes_stops_the_session_with_the_trainers_words
     script = write_script({"changes": MUCH_BETTER})
     session, _ = await sessions.start(StartOptions(lab=lab, manual=True))
     await sessions.stop(session.session_id)
+    good = (lab / "train.py").read_text()
     (lab / "train.py").write_text('FAIL = "NOT_FINITE"\n')
     subprocess.run(["git", "-C", str(lab), "commit", "-qam", "broken"], check=True)
-    session = await run_to_end(sessions, scripted(lab, script))
-    assert session.record.stop_reason is StopReason.BASELINE_FAILED
-    assert "NOT_FINITE" in session.record.stop_detail
+    for _ in range(2):
+        session = await run_to_end(sessions, scripted(lab, script))
+        assert session.record.stop_reason is StopReason.BASELINE_FAILED
+        assert "NOT_FINITE" in session.record.stop_detail
+    assert len(session.ledger.runs.all(session.session_id)) == 6, "each start tries again, three times"
+    (lab / "train.py").write_text(good)
+    subprocess.run(["git", "-C", str(lab), "commit", "-qam", "mended"], check=True)
+    session = await run_to_end(sessions, scripted(lab, script, max_experiments=1))
+    assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT, session.record.stop_detail
+    assert session.ledger.proposals.all(session.session_id)[0].verdict is Verdict.BASELINE
 
 
 async def test_a_commit_of_the_owner_becomes_the_incumbent(
