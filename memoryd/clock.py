@@ -108,6 +108,8 @@ class Clock:
                 await self.tick()
             except ServiceError as error:
                 log.warning("the clock's dream failed: %s", error)
+            except Exception:  # a defect must not stop the clock for good, and unseen
+                log.exception("the clock's tick failed")
 
     async def tick(self) -> None:
         """Fetches entropy once, and dreams when the reservoir holds enough."""

@@ -171,6 +171,8 @@ class _Run:
             return self._where(lambda i: column in tags(i) and compare(tags(i)[column], value))
         if column == "id":
             wanted = _number(column, value)
+            if operator == "=" and isinstance(wanted, int):
+                return self._all & {wanted}  # a client may ask for hundreds
             return self._where(lambda memory_id: compare(memory_id, wanted))
         if column in REF_NUMBERS:
             wanted = _number(column, value)
@@ -275,10 +277,8 @@ def _number_or_none(text: str) -> float | None:
 
 
 def _like(pattern: str) -> Callable[[str], bool]:
-    """Whether a text matches a LIKE pattern; each part between two % is looked for once, from the left.
-
-    One regular expression for the whole would try every place of every part with every other.
-    """
+    """Whether a text matches a LIKE pattern; each part between two % is looked for once, from the left:
+    one regular expression for the whole would try every place of each part with every other."""
     parts = [
         re.compile("".join("." if c == "_" else re.escape(c) for c in part), re.DOTALL)
         for part in pattern.split("%")
@@ -286,7 +286,6 @@ def _like(pattern: str) -> Callable[[str], bool]:
     if len(parts) == 1:
         return lambda text: parts[0].fullmatch(text) is not None
     first, *middle, last = parts
-    last_length = len(pattern.rpartition("%")[2])
 
     def matches(text: str) -> bool:
         found = first.match(text)
@@ -294,7 +293,7 @@ def _like(pattern: str) -> Callable[[str], bool]:
             if found is None:
                 return False
             found = part.search(text, found.end())
-        tail = len(text) - last_length
+        tail = len(text) - len(pattern.rpartition("%")[2])
         return found is not None and found.end() <= tail and last.match(text, tail) is not None
 
     return matches

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from memoryd.clock import ClockState, pause_seconds
+from memoryd.clock import Clock, ClockState, pause_seconds
 from memoryd.entropy_feed import Deposit, FirstFeed, LocalFeed, RadioFeed
 from services.errors import ConfigurationError
 from tests.entropyd.conftest import run_daemon
@@ -106,6 +106,27 @@ async def test_the_clock_dreams_and_says_where_the_seed_came_from(tmp_path: Path
         assert "dreams=1\n  entropy_lifetime=64B\n" in await memoryd.text("GET", "/clock")
         await memoryd.engine.clock.tick()
         assert "radio=disconnected" in await memoryd.text("GET", "/clock")
+
+
+async def test_the_clock_goes_on_after_a_defect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(LocalFeed):
+        async def fetch(self, byte_count: int) -> Deposit | None:
+            raise RuntimeError("a defect")
+
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) > 2:
+            raise asyncio.CancelledError
+
+    async with running(tmp_path) as memoryd:
+        engine = memoryd.engine
+        clock = Clock(engine.store, engine.dreaming, Broken(), sleep=sleep)
+        with pytest.raises(asyncio.CancelledError):
+            await clock.run()
+    assert len(pauses) == 3
+    assert [record.message for record in caplog.records if record.exc_info] == ["the clock's tick failed"] * 2
 
 
 async def test_an_entropyd_with_mutual_tls_feeds_the_clock(tmp_path: Path) -> None:
