@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -46,8 +46,11 @@ class HealthRecord:
         self._history = deque([(self.sequence, self.current)], maxlen=REMEMBERED_CHANGES)
 
     def set(self, state: HealthState, *, failing_test: str = "", explanation: str = "") -> bool:
-        """True when this is a change of state or failing test; repeated reports are not."""
+        """True when this is a change of state or failing test; repeated reports are not, their newest
+        explanation counts."""
         if (state, failing_test) == (self.current.state, self.current.failing_test):
+            self.current = replace(self.current, explanation=explanation)
+            self._history[-1] = (self.sequence, self.current)
             return False
         self.current = SourceHealth(state, failing_test, explanation, self._clock())
         self.sequence += 1
