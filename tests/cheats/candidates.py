@@ -1,7 +1,8 @@
 """Reads the red-team corpus: one file a candidate, its expectation in the comments at its top.
 
 `# expect: STATE REASON` (for honest ones SUCCEEDED is meant); `# base: template` appends the file to the
-template with the tiny preset; `# set:` changes hyperparameters; `# budget:` and `# wall:` change the request.
+template with the tiny preset; `# set:` changes hyperparameters; `# budget:` and `# wall:` change the request;
+`# scores: worse` says that it succeeds with less than the unchanged template, where otherwise it is the same.
 `@NAME@` is replaced by what the test knows.
 """
 

@@ -57,6 +57,24 @@ def test_a_constant_added_to_all_logits_changes_nothing(shift: float, seed: int)
     assert np.abs(token_nats(shifted, targets) - token_nats(logits, targets)).max() < tolerance
 
 
+@pytest.mark.parametrize("scored_by", ["numpy", "torch"])
+def test_however_vast_the_logits_are_probabilities_sum_to_one(scored_by: str) -> None:
+    """Beside 1e9 the logarithm of the sum is lost in float32: equal logits would all be certain."""
+    torch = pytest.importorskip("torch")
+    targets = np.arange(VOCABULARY, dtype=np.int64)[None]
+    random = np.random.default_rng(8)
+    for vast in (0.0, 1e4, 1e7, 1e9, 1e20, 3e38, -1e9, -3e38):
+        one = (random.normal(size=VOCABULARY) + vast).astype(np.float32)
+        for logits in (np.full(VOCABULARY, vast, dtype=np.float32), one):
+            same = np.broadcast_to(logits, (1, VOCABULARY, VOCABULARY)).copy()
+            scores = torch.from_numpy(same) if scored_by == "torch" else same
+            nats = token_nats(scores, targets)
+            assert nats.min() >= 0
+            assert np.exp(-nats.astype(np.float64)).sum() == pytest.approx(1, abs=1e-5)
+            apart = np.asarray(log_probabilities(scores))[0, 0]
+            assert np.abs(apart + nats[0]).max() < 1e-4
+
+
 def test_log_probabilities_sum_to_one() -> None:
     found = log_probabilities(TABLE[None])
     assert np.abs(np.exp(found.astype(np.float64)).sum(-1) - 1).max() < 1e-5

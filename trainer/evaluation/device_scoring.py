@@ -12,15 +12,22 @@ def device_nats(logits: torch.Tensor, targets: npt.NDArray[np.int64]) -> npt.NDA
     wanted = torch.from_numpy(targets).to(logits.device)
     result = torch.empty(wanted.shape, dtype=torch.float32, device=logits.device)
     for row in range(len(logits)):  # row by row: temporaries stay small
-        scores = logits[row].float()
-        result[row] = scores.logsumexp(-1) - scores.gather(-1, wanted[row][:, None])[:, 0]
+        shifted = _shifted(logits[row])
+        result[row] = shifted.exp().sum(-1).log() - shifted.gather(-1, wanted[row][:, None])[:, 0]
     found: npt.NDArray[np.float32] = result.cpu().numpy()
     return found
 
 
 def device_log_probabilities(logits: torch.Tensor) -> torch.Tensor:
     """log_softmax over the last axis in float32, as a new tensor."""
-    return torch.log_softmax(logits.float(), dim=-1)
+    shifted = _shifted(logits)
+    return shifted - shifted.exp().sum(-1, keepdim=True).log()
+
+
+def _shifted(logits: torch.Tensor) -> torch.Tensor:
+    """Logits minus the largest of each place: beside a vast one the logarithm of the sum would be lost."""
+    scores = logits.float()
+    return scores - scores.amax(-1, keepdim=True)
 
 
 def device_difference(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float, float, int]:

@@ -26,11 +26,10 @@ def token_nats(logits: Scores, targets: Tokens) -> Floats:
         return device_nats(logits, targets)
     result = np.empty(targets.shape, dtype=np.float32)
     for row in range(len(logits)):  # row by row: one row's temporaries stay in the cache
-        scores = logits[row]
-        largest = scores.max(axis=-1)
-        sums = np.exp(scores - largest[:, None]).sum(axis=-1, dtype=np.float32)
-        picked = np.take_along_axis(scores, targets[row][:, None], axis=-1)[:, 0]
-        result[row] = np.log(sums) + largest - picked
+        # Never largest + log(sum): beside a vast logit the logarithm is lost, and all is certain and free.
+        shifted = logits[row] - logits[row].max(axis=-1, keepdims=True)
+        picked = np.take_along_axis(shifted, targets[row][:, None], axis=-1)[:, 0]
+        result[row] = np.log(np.exp(shifted).sum(axis=-1, dtype=np.float32)) - picked
     return result
 
 
