@@ -76,7 +76,7 @@ def _cost(session: pb.Session) -> list[str]:
     hours = ""
     if session.HasField("start_time") and session.HasField("end_time"):
         seconds = session.end_time.seconds - session.start_time.seconds
-        hours = f"{seconds / 3600:.1f} hours, "
+        hours = f"{seconds / 3600:.1f} hours, " if seconds >= 3600 else f"{seconds / 60:.1f} minutes, "
     money = f"{session.cost_usd:.2f} US dollars, {session.input_tokens + session.output_tokens:,} tokens"
     return [f"Cost: {hours}{money}; seeds from {_plain(session.entropy_source) or 'unknown'}"]
 
