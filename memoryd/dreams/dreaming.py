@@ -139,7 +139,7 @@ class Dreaming:
         }
         detail = f"intensity={intensity:.2f} seed={seed.data[:64].hex()} source={seed.source}"
         await self._store.settled(rows)
-        await self._log.apply(plan.without(self._replaced(rows)), values, detail)
+        await self._log.apply(plan.without(self._replaced(rows)), values, detail, rows)
         self.skg, self.latest = plan.skg, text
         self._warn(self._similar.waiting)
         return report

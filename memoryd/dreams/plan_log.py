@@ -11,10 +11,9 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from memoryd.dreams.plan import DreamPlan, RecordChange, edge_row, read_edge_row
-from memoryd.memory import Batch, RecordUpdate, State
+from memoryd.memory import Batch, Edge, RecordUpdate, Row, State
 from memoryd.store import Store
 
 PIECE = 400
@@ -27,7 +26,7 @@ class Piece:
 
     changes: Sequence[RecordChange] = ()
     disconnects: Sequence[tuple[int, int]] = ()
-    edges: Sequence[Any] = ()
+    edges: Sequence[Edge] = ()
 
     def to_json(self) -> str:
         rows = [change.to_row() for change in self.changes]
@@ -47,9 +46,16 @@ class Piece:
 class PlanLog:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._rows: Mapping[int, Row] = {}  # what the plan under way is about; none after a start
 
-    async def apply(self, plan: DreamPlan, values: Mapping[str, str], detail: str) -> None:
-        """Makes a plan and the given values durable. Raises the backend's errors."""
+    async def apply(
+        self, plan: DreamPlan, values: Mapping[str, str], detail: str, rows: Mapping[int, Row] | None = None
+    ) -> None:
+        """Makes a plan and the given values durable. Raises the backend's errors.
+
+        Whatever memory of `rows` is stored anew or removed meanwhile is left alone.
+        """
+        self._rows = rows or {}
         pieces = split(plan)
         touched = (*plan.report.consolidated_ids, *plan.report.forgiven_ids)[:200]
         if len(pieces) <= 1:
@@ -98,16 +104,22 @@ class PlanLog:
 
     def _batch(self, piece: Piece, values: Mapping[str, str | None]) -> Batch:
         """The piece over the records as they now are: recalls made since the plan are kept."""
+        get, rows = self._store.mirror.get, self._rows
+
+        def is_known(memory_id: int) -> bool:
+            memory, row = get(memory_id), rows.get(memory_id)
+            return row is None or (memory is not None and memory.row is row)
+
         updates = []
         for change in piece.changes:
-            memory = self._store.mirror.get(change.memory_id)
-            if memory is not None:
+            memory = get(change.memory_id)
+            if memory is not None and is_known(change.memory_id):
                 updates.append(RecordUpdate(change.memory_id, change.apply(memory.record)))
         pruned = tuple(one.memory_id for one in updates if one.record.state is State.PRUNED)
         return Batch(
             updates=tuple(updates),
-            disconnects=tuple(piece.disconnects),
-            connects=tuple(piece.edges),
+            disconnects=tuple(pair for pair in piece.disconnects if all(map(is_known, pair))),
+            connects=tuple(edge for edge in piece.edges if all(map(is_known, edge.pair))),
             values=values,
             events=(self._store.event("pruned", pruned),) if pruned else (),
         )

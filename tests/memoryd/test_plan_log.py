@@ -110,3 +110,21 @@ async def test_changes_made_while_a_plan_is_applied_are_kept(tmp_path: Path) -> 
     again = await filled(tmp_path / "memory.db")
     assert list(again.mirror.memories()) == memories
     await again.backend.close()
+
+
+async def test_what_is_stored_anew_or_removed_while_a_plan_is_applied_is_left_alone(tmp_path: Path) -> None:
+    store = await filled(tmp_path / "memory.db")
+    rows = {memory.memory_id: memory.row for memory in store.mirror.memories()}
+    applying = asyncio.create_task(PlanLog(store).apply(plan_for(COUNT), {}, "", rows))
+    while await store.read_value(HEADER) is None:
+        await asyncio.sleep(0)
+    new = Memory(Row(2, {"text": "quite another"}), Record(1, 1))
+    await store.commit(Batch(deletes=(1,), puts=(new,)))
+    assert not applying.done()
+    await applying
+    assert store.mirror.get(2) == new
+    assert store.mirror.graph.edge(0, 1) is None
+    assert store.mirror.graph.edge(2, 3) is None
+    assert store.mirror.graph.edge(4, 5) is not None
+    assert {memory.record.fidelity for memory in store.mirror.memories() if memory.memory_id != 2} == {0.5}
+    await store.backend.close()
