@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 ARCHIVES = (".whl",)  # ensurepip's; nothing that trains installs a package
@@ -23,17 +25,28 @@ def find_copies(
 ) -> list[str]:
     """Files below the roots that are hard links of an origin, or share its name (and its folder's, for a
     common one) and a third of its lines, or are archives; but for those that training needs."""
+    originals = tuple(origins)
     by_name: dict[tuple[str, str], list[str]] = {}
-    for origin in origins:
+    for origin in originals:
         by_name.setdefault(_key(origin), []).append(origin)
-    originals = [one for some in by_name.values() for one in some]
-    linked = {status.st_ino for one in originals if (status := _status(one)) and status.st_nlink > 1}
+    texts: dict[tuple[str, str], _Texts] = {}
+    statuses = [status for one in originals if (status := _status(one)) and status.st_nlink > 1]
+    linked = {(status.st_dev, status.st_ino) for status in statuses}
+    numbers = {status.st_ino for status in statuses}
     known = {os.path.realpath(one) for one in originals}
 
     def holds_the_same(path: str, number: int) -> bool:
-        if path.endswith(ARCHIVES) or (number in linked and any(_is_link(path, one) for one in originals)):
+        if path.endswith(ARCHIVES):
             return True
-        return any(_shares_lines(one, path) for one in by_name.get(_key(path), ()))
+        status = _status(path) if number in numbers else None
+        if status is not None and (status.st_dev, status.st_ino) in linked:
+            return True
+        key = _key(path)
+        if key not in by_name:
+            return False
+        if key not in texts:
+            texts[key] = _Texts(by_name[key])
+        return texts[key].share_lines_with(path)
 
     found = (path for path, number in _walk(roots) if path not in known and holds_the_same(path, number))
     return [path for path in found if (may_hide or training_can_do_without)(path)]
@@ -64,9 +77,14 @@ def _import_folders() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _needed() -> frozenset[str]:
-    from trainer.data.python_source import NEEDED_BY_TRAINING, runtime_closure, top_level_names
+    from trainer.data.python_source import (
+        NEEDED_BY_TRAINING,
+        imported_by_training,
+        runtime_closure,
+        top_level_names,
+    )
 
-    return top_level_names(runtime_closure(NEEDED_BY_TRAINING))
+    return top_level_names(runtime_closure(NEEDED_BY_TRAINING)) | imported_by_training()
 
 
 def _key(path: str) -> tuple[str, str]:
@@ -90,22 +108,30 @@ def _walk(roots: Iterable[str]) -> Iterator[tuple[str, int]]:
             continue  # no folder, or none that may be read here
 
 
-def _shares_lines(original: str, path: str) -> bool:
-    wanted = _lines(original)
-    return bool(wanted) and len(wanted & _lines(path)) >= LEAST_SHARED * len(wanted)
+class _Texts:
+    """The lines of some originals, each file read once."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._sizes: list[int] = []
+        self._holders: dict[int, list[int]] = {}
+        for number, lines in enumerate(map(_lines, paths)):
+            self._sizes.append(len(lines))
+            for line in lines:
+                self._holders.setdefault(line, []).append(number)
+
+    def share_lines_with(self, path: str) -> bool:
+        """Whether the file has LEAST_SHARED of the lines of one of them."""
+        shared = Counter(chain.from_iterable(self._holders.get(line, ()) for line in _lines(path)))
+        return any(count >= LEAST_SHARED * self._sizes[number] for number, count in shared.items())
 
 
-def _lines(path: str) -> frozenset[bytes]:
+def _lines(path: str) -> frozenset[int]:
+    """Hashes of the lines that say something."""
     try:
         with open(path, "rb") as stream:
-            return frozenset(filter(None, map(bytes.strip, stream.read(LARGEST).splitlines())))
+            return frozenset(map(hash, filter(None, map(bytes.strip, stream.read(LARGEST).splitlines()))))
     except OSError:
         return frozenset()
-
-
-def _is_link(path: str, original: str) -> bool:
-    one, other = _status(path), _status(original)
-    return one is not None and other is not None and os.path.samestat(one, other)
 
 
 def _status(path: str) -> os.stat_result | None:
