@@ -173,9 +173,13 @@ class Store:
             self.mirror.update(update.memory_id, update.record)
 
     async def _take_back(self, batch: Batch) -> None:
+        """Shows what is stored where the failed batch is what is shown; later ones have built on it."""
         try:
             for update in batch.updates[:PAGE]:
                 stored = await self.backend.scan(update.memory_id - 1, 1)
+                shown = self.mirror.get(update.memory_id)
+                if shown is None or shown.record is not update.record:
+                    continue
                 if stored and stored[0].memory_id == update.memory_id:
                     self.mirror.update(update.memory_id, stored[0].record)
         except ServiceError as error:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from memoryd.backend import MemoryBackend
 from memoryd.embedding.embedder import NoEmbedder
 from memoryd.engine import Engine, open_engine
-from memoryd.memory import Edge, EdgeKind, Memory
+from memoryd.memory import Batch, Edge, EdgeKind, Memory
 from memoryd.requests import NewMemory, RecallQuery
 from memoryd.sqlite.backend import open_sqlite
-from services.errors import NotFoundError
+from services.errors import NotFoundError, ResourceExhaustedError
 
 Action = Callable[[], Awaitable[object]]
 
@@ -78,3 +79,43 @@ async def test_an_update_given_after_a_replacement_does_not_bring_the_old_record
         memories, _ = await stored(engine)
         assert list(engine.store.mirror.memories()) == memories
     await engine.store.backend.close()
+
+
+class _OneFailure:
+    """A backend whose disk is full for one batch, and that answers the next look at a memory late."""
+
+    def __init__(self, inner: MemoryBackend) -> None:
+        self._inner = inner
+        self.is_full = False
+        self.looked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    async def apply(self, batch: Batch) -> None:
+        if self.is_full:
+            self.is_full = False
+            raise ResourceExhaustedError("full", reason="STORE_FULL")
+        await self._inner.apply(batch)
+
+    async def scan(self, after_id: int, limit: int) -> list[Memory]:
+        found = await self._inner.scan(after_id, limit)
+        self.looked.set()
+        await self.go_on.wait()
+        return found
+
+
+async def test_a_failed_change_that_is_taken_back_leaves_a_later_one_shown(tmp_path: Path) -> None:
+    inner = await open_sqlite(f"sqlite:///{tmp_path / 'memory.db'}")
+    engine = await open_engine(inner, NoEmbedder())
+    await engine.remembering.remember(NewMemory({"text": "cat"}, memory_id=1))
+    backend = _OneFailure(inner)
+    engine.store.backend, backend.is_full = backend, True  # type: ignore[assignment]
+    failing = asyncio.create_task(engine.recalling.recall(RecallQuery(text="cat")))
+    await backend.looked.wait()
+    await engine.linking.set_keystone(1, True)
+    backend.go_on.set()
+    await failing
+    assert (await inner.scan(-1, 9)) == list(engine.store.mirror.memories())
+    assert engine.store.mirror.keystones == {1}
+    await inner.close()
