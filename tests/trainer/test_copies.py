@@ -57,6 +57,14 @@ def test_links_near_copies_and_archives_are_found_and_nothing_else(shown: Path) 
     ]
 
 
+def test_masks_cover_compiled_forms(tmp_path: Path) -> None:
+    (tmp_path / "__pycache__").mkdir()
+    for name in ("a.py", "b.py", "__pycache__/a.cpython-311.pyc", "__pycache__/b.cpython-311.pyc"):
+        (tmp_path / name).touch()
+    masked = mask_paths([str(tmp_path / "a.py"), str(tmp_path / "gone.py")], ())
+    assert sorted(Path(path).name for path in masked) == ["a.cpython-311.pyc", "a.py"]
+
+
 def test_what_training_imports_is_never_hidden() -> None:
     library, packages = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
     assert not training_can_do_without(os.path.realpath(f"{library}/json/decoder.py"))

@@ -20,7 +20,6 @@ from trainer.sandbox.candidate_plan import (
     CandidateFiles,
     candidate_environment,
     candidate_plan,
-    mask_paths,
 )
 from trainer.sandbox.launch import read_ending, supervisor_command, supervisor_environment
 from trainer.sandbox.plan import Limits, Plan, parse_plan
@@ -95,50 +94,10 @@ def test_the_filter_is_well_formed(machine: str) -> None:
         assert all(numbers[column] in tested for numbers in table.values() if numbers[column] >= 0)
 
 
-@linux
-@pytest.mark.parametrize("scored", [True, False], ids=["scored", "training"])
-@pytest.mark.parametrize("tier", ["BUBBLEWRAP", "LANDLOCK"])
-def test_no_file_that_two_runs_may_read_tells_one_of_the_other(
-    tier: str, scored: bool, tmp_path: Path
-) -> None:
-    """Neither by who reads it nor by locks of a scored process; others are taken, as compilers need them."""
-    if tier not in USABLE:
-        pytest.skip(f"the tier {tier} does not work on this machine")
-    code = (
-        "import ctypes, fcntl, os, sys\n"
-        "library = ctypes.CDLL(None)\n"
-        "file, again = (os.open(sys.executable, os.O_RDONLY) for _ in range(2))\n"
-        "print(library.inotify_init(), library.inotify_init1(0))\n"
-        "def tried(call, *arguments):\n"
-        "    try: return call(*arguments) is not False\n"
-        "    except OSError: return False\n"
-        "print(tried(os.preadv, file, [bytearray(9)], 0, os.RWF_NOWAIT),\n"
-        "      tried(fcntl.fcntl, file, fcntl.F_SETLEASE, fcntl.F_RDLCK),\n"
-        "      tried(fcntl.fcntl, os.open('/usr', os.O_RDONLY), fcntl.F_NOTIFY, 1))\n"
-        "both = fcntl.LOCK_EX | fcntl.LOCK_NB\n"
-        "print([tried(fcntl.flock, one, both) for one in (file, again)])\n"
-        "print(tried(fcntl.lockf, file, fcntl.LOCK_SH | fcntl.LOCK_NB),\n"
-        "      tried(fcntl.fcntl, file, fcntl.F_GETFD))\n"
-    )
-    plan = replace(simple_plan(tmp_path, code, tier), scored=scored)
-    ending, out, errors = run_plan(plan, tmp_path)
-    assert ending.code == 0, errors
-    locks = "[True, True]" if scored else "[True, False]"
-    assert out.splitlines() == ["-1 -1", "False False False", locks, "True True"]
-
-
 def test_an_unknown_machine_has_no_filter() -> None:
     with pytest.raises(OSError) as caught:
         build_filter("vax")
     assert caught.value.errno == errno.ENOSYS
-
-
-def test_masks_cover_compiled_forms(tmp_path: Path) -> None:
-    (tmp_path / "__pycache__").mkdir()
-    for name in ("a.py", "b.py", "__pycache__/a.cpython-311.pyc", "__pycache__/b.cpython-311.pyc"):
-        (tmp_path / name).touch()
-    masked = mask_paths([str(tmp_path / "a.py"), str(tmp_path / "gone.py")], ())
-    assert sorted(Path(path).name for path in masked) == ["a.cpython-311.pyc", "a.py"]
 
 
 def test_bubblewrap_shows_only_what_a_plan_names(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ tier, which has no namespaces, no connection of those either, nor kinds that sen
 cannot see which path they lead to), and no shared memory, semaphores or queues that outlive a process: one
 run would leave there for the next what it saw while it was scored.
 
+Limits and priorities are a process's own to change, not those of others of its user.
+
 Nor may one run tell another what it sees by the files that both may read: whoever watches them is refused
 (inotify, leases, the page cache's own answers), and locks of a scored process are granted and do not exist.
 """
@@ -40,6 +42,8 @@ REFUSED = {
 ABSENT = {"io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
           "clone3": (435, 435), "cachestat": (451, 451), "preadv2": (327, 286)}  # fmt: skip
 FLOCK, FCNTL = (73, 32), (72, 25)
+# Allowed where these arguments are 0, which means the caller: other processes of its user are not its own.
+PRLIMIT, SETPRIORITY = (302, 261), (141, 140)
 WATCHES = (1024, 1026)  # F_SETLEASE, F_NOTIFY
 LOCKS = (6, 7, 37, 38)  # F_SETLK and F_SETLKW, of processes and of descriptions
 OUTLIVING = {
@@ -91,6 +95,12 @@ def build_filter(
         for numbers in table.values():
             if numbers[column] >= 0:
                 program += [(_JUMP_EQUAL, 0, 1, numbers[column]), (_RETURN, 0, 0, _ERRNO | code)]
+    for numbers, arguments in (
+        (PRLIMIT, (_FIRST_ARGUMENT,)),
+        (SETPRIORITY, (_FIRST_ARGUMENT, _SECOND_ARGUMENT)),
+    ):
+        judged = _allow_zeros(arguments)
+        program += [(_JUMP_EQUAL, 0, len(judged), numbers[column]), *judged]
     judged = _judge_fcntl(allow_locks)
     program += [(_JUMP_EQUAL, 0, len(judged), FCNTL[column]), *judged]
     if not allow_locks:
@@ -107,6 +117,13 @@ def build_filter(
         (_RETURN, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
+
+
+def _allow_zeros(arguments: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
+    program = []
+    for argument in arguments:
+        program += [(_LOAD, 0, 0, argument), (_JUMP_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
+    return [*program, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _judge_fcntl(allow_locks: bool) -> list[tuple[int, int, int, int]]:
