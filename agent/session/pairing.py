@@ -9,6 +9,7 @@ from typing import Any
 
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
+from agent.judging.observatory import FAULTS
 from agent.ledger.ledger import Ledger
 from agent.ledger.records import ProposalRecord, RunKind, RunRecord
 from agent.session.measuring import Measuring, Place
@@ -53,15 +54,22 @@ class Pairing:
             return first, None
         return first, await self._measuring.incumbent(place, proposal.parent_source_hash, seed)
 
-    async def prove_incumbent(self, proposal: ProposalRecord, position: int, seed: int) -> None:
-        """Beside a failed candidate: that its incumbent runs at all, which a person's commit may not.
+    async def prove_incumbent(
+        self, proposal: ProposalRecord, failed: RunRecord, position: int, seed: int
+    ) -> None:
+        """Beside a failed candidate: that its incumbent runs, which a person's commit may not, and which
+        nothing may on a machine at fault (a full disk, a lost device).
 
         Raises TrainerRefused where it does not: the fault is then no candidate's, and each would show it.
         """
         source = proposal.parent_source_hash
+        place = Place(proposal.number, RunKind.INCUMBENT, position)
+        if failed.failure_reason in FAULTS:
+            await self._measuring.measure(place, source, seed)
+            return
         known = self._ledger.runs.usable_of_source(self._session_id, source)
         if all(run.val_bpb is None for run in known):
-            await self._measuring.incumbent(Place(proposal.number, RunKind.INCUMBENT, position), source, seed)
+            await self._measuring.incumbent(place, source, seed)
 
     async def _device_count(self) -> int:
         if not self._devices:

@@ -58,7 +58,7 @@ class Trials:
             runs.append(candidate)
             if candidate.failure_reason or candidate.val_bpb is None or incumbent is None:
                 proposal = self._crashed(proposal, runs, candidate)
-                await self._pairing.prove_incumbent(proposal, position, seed)
+                await self._pairing.prove_incumbent(proposal, candidate, position, seed)
                 return proposal
             pairs.append(Pair(candidate.seed, candidate.val_bpb, incumbent.val_bpb or 0.0))
             judgement = judge(

@@ -15,7 +15,7 @@ from autoresearch.trainer.v1 import trainer_pb2 as pb
 
 from agent.grpc_api import AgentServicer, describe
 from agent.lab.results_table import read_results
-from agent.ledger.records import ProposalState, StopReason
+from agent.ledger.records import ProposalState, RunKind, StopReason
 from agent.session.session import Peers, Session
 from agent.session.sessions import Sessions
 from agent.session.start_options import StartOptions
@@ -164,6 +164,21 @@ async def test_a_commit_of_the_owner_that_cannot_run_stops_the_session_and_blame
     assert session.record.stop_reason is StopReason.EXPERIMENT_LIMIT, session.record.stop_detail
     verdicts = [item.verdict for item in session.ledger.proposals.all(session.session_id)]
     assert Verdict.CRASH not in verdicts[3:]
+
+
+async def test_after_a_fault_of_the_machine_known_code_must_run_before_more_candidates_are_spent(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+) -> None:
+    fault = {"description": "no room", "section": "training loop", "code": 'FAIL = "DISK_FULL"\n'}
+    script = write_script(fault, {"changes": MUCH_BETTER})
+    session = await run_to_end(sessions, scripted(lab, script, max_experiments=2))
+    verdicts = [item.verdict for item in session.ledger.proposals.all(session.session_id)]
+    assert verdicts == [Verdict.BASELINE, Verdict.CRASH, Verdict.KEEP]
+    runs = session.ledger.runs.of_proposal(session.session_id, 1)
+    assert [(run.kind, bool(run.void)) for run in runs] == [
+        *[(RunKind.CANDIDATE, True)] * 3,
+        (RunKind.INCUMBENT, False),
+    ]
 
 
 async def test_results_edited_by_hand_decide_nothing_and_are_written_anew(

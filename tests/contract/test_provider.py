@@ -273,7 +273,7 @@ async def test_waiting_is_bounded(wire: Wire, scene: Scene) -> None:
     await provider.close()
 
 
-@pytest.mark.parametrize("fault", ["flood", "one_line"])
+@pytest.mark.parametrize("fault", ["flood", pytest.param("one_line", marks=pytest.mark.long)])
 async def test_an_answer_without_an_end_is_given_up_by_its_size(
     wire: Wire, provider: Provider, fault: str
 ) -> None:
