@@ -44,9 +44,11 @@ def test_links_near_copies_and_archives_are_found_and_nothing_else(shown: Path) 
     write(shown / "elsewhere" / "__init__.py")  # of that name there are thousands
     write(shown / "bundled" / "package-1.0.whl")
     (shown / "leads").symlink_to(shown / "vendored")
+    write(shown / "lib" / "python3.9" / "site-packages" / "anything.py", "of another Python\n")
     found = find_copies([str(one) for one in (origin, other, common)], [str(shown)], lambda path: True)
     expected = [
         "bundled/package-1.0.whl",
+        "lib/python3.9/site-packages",
         "linked.txt",
         "vendored/package/__init__.py",
         "vendored/package/module.py",
@@ -87,9 +89,10 @@ def test_no_other_name_shows_what_is_hidden(tier: str, more: int, tmp_path: Path
     (shown / "relative").symlink_to("real")
     (shown / "to-the-file.txt").symlink_to(secret)
     origins = [shown / "absolute" / "secret.txt", shown / "to-the-file.txt"]
+    write(shown / "lib" / "site-packages" / "module.py", "of another Python")
     origins += [write(shown / "many" / f"{number}.txt", str(number)) for number in range(more)]
     names = ("real/secret.txt", "absolute/secret.txt", "relative/secret.txt", "to-the-file.txt",
-             "real/beside.txt", "elsewhere.txt", "real/open.txt")  # fmt: skip
+             "real/beside.txt", "elsewhere.txt", "lib/site-packages/module.py", "real/open.txt")  # fmt: skip
     code = (
         f"for name in {names!r}:\n"
         f"    try: print(open('{shown}/' + name).read(4))\n"
@@ -101,4 +104,4 @@ def test_no_other_name_shows_what_is_hidden(tier: str, more: int, tmp_path: Path
     files, limits = CandidateFiles((shown,), (), masked), Limits(wall_seconds=20)
     plan = candidate_plan(["-c", code], files, tier=tier, scratch=scratch, environment={}, limits=limits)
     _, output, errors = run_plan(plan, tmp_path)
-    assert output.split() == ["-"] * 6 + ["open"], errors
+    assert output.split() == ["-"] * 7 + ["open"], errors

@@ -61,7 +61,10 @@ def container_command(plan: Plan, name: str, pipes: Path) -> list[str]:
         if os.path.exists(path) and not os.path.islink(path) and not path.startswith(_ENGINES_OWN):
             command += ["--volume", f"{path}:{path}:ro"]
     for path in plan.masked:
-        command += ["--volume", f"{plan.mask}:{path}:ro"]
+        if os.path.isdir(path):
+            command += ["--tmpfs", f"{path}:ro,size=4k"]
+        else:
+            command += ["--volume", f"{plan.mask}:{path}:ro"]
     for path in (*plan.write, str(pipes)):
         command += ["--volume", f"{path}:{path}:rw"]
     for variable, value in plan.environment.items():

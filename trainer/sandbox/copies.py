@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 ARCHIVES = (".whl",)  # ensurepip's; nothing that trains installs a package
+PACKAGE_FOLDERS = ("/site-packages", "/dist-packages")
 COMMON_NAMES = frozenset({"__init__.py", "__main__.py", "conftest.py", "setup.py", "README.md"})
 LARGEST = 4 << 20
 LEAST_SHARED = 0.3
@@ -24,7 +25,8 @@ def find_copies(
     origins: Iterable[str], roots: Iterable[str], may_hide: Callable[[str], bool] | None = None
 ) -> list[str]:
     """Files below the roots that are hard links of an origin, or share its name (and its folder's, for a
-    common one) and a third of its lines, or are archives; but for those that training needs."""
+    common one) and a third of its lines, or are archives; but for those that training needs. The packages of
+    another Python are a copy as a whole."""
     originals = tuple(origins)
     by_name: dict[tuple[str, str], list[str]] = {}
     for origin in originals:
@@ -34,6 +36,7 @@ def find_copies(
     linked = {(status.st_dev, status.st_ino) for status in statuses}
     numbers = {status.st_ino for status in statuses}
     known = {os.path.realpath(one) for one in originals}
+    needed = (*_import_folders(), *known)
 
     def holds_the_same(path: str, number: int) -> bool:
         if path.endswith(ARCHIVES):
@@ -48,8 +51,16 @@ def find_copies(
             texts[key] = _Texts(by_name[key])
         return texts[key].share_lines_with(path)
 
-    found = (path for path, number in _walk(roots) if path not in known and holds_the_same(path, number))
-    return [path for path in found if (may_hide or training_can_do_without)(path)]
+    def is_foreign(folder: str) -> bool:
+        if not folder.endswith(PACKAGE_FOLDERS):
+            return False
+        return not any(one == folder or one.startswith(f"{folder}/") for one in needed)
+
+    copies = []
+    for path, number in _walk(roots, is_foreign):
+        if number < 0 or (path not in known and holds_the_same(path, number)):
+            copies.append(path)
+    return [path for path in copies if (may_hide or training_can_do_without)(path)]
 
 
 def training_can_do_without(path: str) -> bool:
@@ -92,8 +103,8 @@ def _key(path: str) -> tuple[str, str]:
     return (os.path.basename(folder) if name in COMMON_NAMES else "", name)
 
 
-def _walk(roots: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Every file below the roots that is no link, once, and its number."""
+def _walk(roots: Iterable[str], is_whole: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
+    """Every file below the roots that is no link, once, and its number; -1 for a folder taken as a whole."""
     waiting = sorted({os.path.realpath(root) for root in roots})
     waiting = [one for one in waiting if not any(one.startswith(f"{other}/") for other in waiting)]
     while waiting:
@@ -101,7 +112,10 @@ def _walk(roots: Iterable[str]) -> Iterator[tuple[str, int]]:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                        if is_whole(entry.path):
+                            yield entry.path, -1
+                        else:
+                            waiting.append(entry.path)
                     elif not entry.is_symlink():
                         yield entry.path, entry.inode()
         except OSError:

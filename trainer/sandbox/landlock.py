@@ -6,7 +6,7 @@ import ctypes
 import os
 import stat
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from trainer.sandbox.kernel import (
     SYS_LANDLOCK_ADD_RULE,
@@ -62,8 +62,9 @@ def restrict_files(
     )
     ruleset = _create_ruleset(attributes, version)
     hidden = sorted(os.path.realpath(path) for path in masked)
+    numbers = _linked(hidden)
     for path in read:
-        for allowed, rights in _without(os.path.realpath(path), hidden):
+        for allowed, rights in _without(os.path.realpath(path), hidden, numbers):
             _allow(ruleset, allowed, rights & handled)
     for path in write:
         _allow(ruleset, path, handled & ~(EXECUTE | IOCTL_DEV) | READ)
@@ -80,7 +81,8 @@ def hide_files(masked: Iterable[str]) -> None:
     moves = REFER if version >= 2 else 0
     ruleset = _create_ruleset(_RulesetAttributes(READ_FILE | moves, 0, 0), version)
     _allow(ruleset, "/", moves)
-    for allowed, rights in _without("/", sorted(os.path.realpath(path) for path in masked)):
+    hidden = sorted(os.path.realpath(path) for path in masked)
+    for allowed, rights in _without("/", hidden, _linked(hidden)):
         _allow(ruleset, allowed, rights & READ_FILE)
     syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
@@ -92,7 +94,7 @@ def _create_ruleset(attributes: _RulesetAttributes, version: int) -> int:
     return syscall(SYS_LANDLOCK_CREATE_RULESET, pointer, size, 0)
 
 
-def _without(path: str, hidden: Sequence[str]) -> Iterator[tuple[str, int]]:
+def _without(path: str, hidden: Sequence[str], linked: Set[int]) -> Iterator[tuple[str, int]]:
     """Rules that allow reading a path but for what is hidden below it (sorted): its folders can be listed,
     and each child without anything hidden is allowed as a whole."""
     inside = _below(path, hidden)
@@ -101,15 +103,14 @@ def _without(path: str, hidden: Sequence[str]) -> Iterator[tuple[str, int]]:
             yield path, READ
         return
     yield path, READ_DIR
-    numbers = _linked(inside)
     with os.scandir(path) as children:
         for child in children:
             if child.path in inside or child.is_symlink():
                 continue
-            if child.inode() in numbers and not child.is_dir():
+            if child.inode() in linked and not child.is_dir():
                 continue  # a rule for another name of the same file would allow what is hidden
             if child.is_dir():
-                yield from _without(child.path, inside)
+                yield from _without(child.path, inside, linked)
             else:
                 yield child.path, READ
 
