@@ -64,7 +64,13 @@ def test_masks_cover_compiled_forms(tmp_path: Path) -> None:
     for name in ("a.py", "b.py", "__pycache__/a.cpython-311.pyc", "__pycache__/b.cpython-311.pyc"):
         (tmp_path / name).touch()
     masked = mask_paths([str(tmp_path / "a.py"), str(tmp_path / "gone.py")], ())
-    assert sorted(Path(path).name for path in masked) == ["a.cpython-311.pyc", "a.py"]
+    assert sorted(Path(path).name for path in masked) == ["__pycache__", "a.py"]
+
+
+def test_compiled_modules_that_training_imports_are_not_hidden_with_their_neighbours() -> None:
+    packages = Path(sysconfig.get_path("purelib"))
+    masked = mask_paths([str(packages / "typing_extensions.py")], ())
+    assert str(packages / "__pycache__") not in masked
 
 
 def test_what_training_imports_is_never_hidden() -> None:

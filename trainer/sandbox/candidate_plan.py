@@ -14,7 +14,7 @@ from pathlib import Path
 import trainer
 from services.errors import ConfigurationError
 from trainer.runs.device_memory_cap import visible_names
-from trainer.sandbox.copies import find_copies
+from trainer.sandbox.copies import find_copies, import_folders
 from trainer.sandbox.plan import Limits, Plan, Recording
 from trainer.sandbox.ranks import in_ranks
 
@@ -198,6 +198,14 @@ def _mask_paths(origin_files: tuple[str, ...], roots: tuple[str, ...]) -> tuple[
     found: dict[str, None] = {}
     for name in (*origins, *copies):
         for path in dict.fromkeys((Path(name), Path(os.path.realpath(name)))):
-            compiled = glob.glob(glob.escape(str(path.parent / "__pycache__" / path.stem)) + ".*.pyc")
-            found |= dict.fromkeys(os.path.realpath(one) for one in (str(path), *compiled))
+            found |= dict.fromkeys(os.path.realpath(one) for one in (str(path), *_compiled_forms(path)))
     return tuple(found)
+
+
+def _compiled_forms(path: Path) -> list[str]:
+    """The whole folder of them, which is one rule instead of one for each neighbour; but not where modules
+    stand that training imports: those would be compiled anew at each start."""
+    folder = path.parent / "__pycache__"
+    if str(path.parent) in import_folders() or str(path.parent) in sys.path:
+        return glob.glob(glob.escape(str(folder / path.stem)) + ".*.pyc")
+    return [str(folder)] if folder.is_dir() else []

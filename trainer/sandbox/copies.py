@@ -36,7 +36,7 @@ def find_copies(
     linked = {(status.st_dev, status.st_ino) for status in statuses}
     numbers = {status.st_ino for status in statuses}
     known = {os.path.realpath(one) for one in originals}
-    needed = (*_import_folders(), *known)
+    needed = (*import_folders(), *known)
 
     def holds_the_same(path: str, number: int) -> bool:
         if path.endswith(ARCHIVES):
@@ -68,7 +68,7 @@ def training_can_do_without(path: str) -> bool:
     from trainer.data.python_source import unused_by_training
 
     library = Path(sysconfig.get_path("stdlib"))
-    for folder in _import_folders():
+    for folder in import_folders():
         if path.startswith(f"{folder}/"):
             relative = Path(path).relative_to(folder)
             inside = folder == os.path.realpath(library)
@@ -79,7 +79,7 @@ def training_can_do_without(path: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _import_folders() -> tuple[str, ...]:
+def import_folders() -> tuple[str, ...]:
     """Where this interpreter imports from, the innermost first."""
     folders = {*sys.path, *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))}
     real = {os.path.realpath(folder) for folder in folders if folder and os.path.isdir(folder)}
