@@ -41,6 +41,7 @@ def test_it_is_heard_until_it_is_asked(tmp_path: Path, capfd: pytest.CaptureFixt
     assert error.reason == "RUNTIME_ERROR"
 
 
+@pytest.mark.long
 def test_its_owner_hears_all(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     error = ask(tmp_path, heard=True)
     assert "index" in error.message

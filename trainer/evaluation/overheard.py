@@ -19,6 +19,7 @@ class Overheard:
     def __init__(self, target: int) -> None:
         self._source, self.descriptor = os.pipe()
         self._target, self._muted = target, False
+        self._passing_on = threading.Lock()  # held from the reading of a piece until it has been passed on
         self._thread = threading.Thread(target=self._listen, name="overheard", daemon=True)
         self._thread.start()
 
@@ -31,8 +32,11 @@ class Overheard:
     def mute(self) -> None:
         """To be called before the first question: what was printed before it is still passed on."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not self._muted and self._is_behind() and time.monotonic() < deadline:
-            time.sleep(0.001)
+        while not self._muted and time.monotonic() < deadline:
+            if self._passing_on.acquire(timeout=PATIENCE_SECONDS):
+                self._muted = not _is_readable(self._source)
+                self._passing_on.release()
+            time.sleep(0 if self._muted else 0.001)
         self._muted = True
 
     def close(self) -> None:
@@ -40,22 +44,37 @@ class Overheard:
         self.release()
         self._thread.join(PATIENCE_SECONDS)
 
-    def _is_behind(self) -> bool:
-        return os.name == "posix" and self._thread.is_alive() and _is_readable(self._source)
-
     def _listen(self) -> None:
         with os.fdopen(self._source, "rb", buffering=0) as source:
-            while data := source.read(65_536):
-                view = memoryview(b"" if self._muted else data)
-                try:
-                    while view:
-                        view = view[os.write(self._target, view) :]
-                except OSError:
-                    self._muted = True  # nobody reads it
+            while True:
+                _wait_readable(self._source)
+                with self._passing_on:
+                    data = source.read(65_536)
+                    if not data:
+                        return
+                    self._pass_on(b"" if self._muted else data)
+
+    def _pass_on(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._target, view) :]
+        except OSError:
+            self._muted = True  # nobody reads it
+
+
+def _wait_readable(descriptor: int) -> None:
+    if os.name == "posix":
+        _poll(descriptor, None)
 
 
 def _is_readable(descriptor: int) -> bool:
-    try:
-        return bool(select.select([descriptor], [], [], 0)[0])
-    except (OSError, ValueError):
-        return False  # it has ended
+    """Elsewhere a pipe cannot be asked, and nothing is said to be in it."""
+    return os.name == "posix" and _poll(descriptor, 0)
+
+
+def _poll(descriptor: int, milliseconds: int | None) -> bool:
+    """Whether there is something to read."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return any(found & select.POLLIN for _, found in poller.poll(milliseconds))

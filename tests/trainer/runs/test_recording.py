@@ -142,8 +142,7 @@ async def test_cpu_time_counts_where_a_process_takes_no_notice_of_its_children(t
         "import os, signal, time\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
         "if os.fork() == 0:\n"
-        "    if os.fork() == 0: pass\n"
-        "    while time.process_time() < 0.6: pass\n"
+        "    while time.process_time() < 0.5: pass\n"
         "    os._exit(0)\n"
         "try: os.wait()\n"
         "except ChildProcessError: pass\n"
@@ -151,7 +150,7 @@ async def test_cpu_time_counts_where_a_process_takes_no_notice_of_its_children(t
     )
     frames = await frames_of(recorded_plan(tmp_path, code), tmp_path)
     began = next(frame for frame in frames if frame.kind == EVENTS)
-    assert 0.7 <= began.cpu_seconds <= ending_of(frames[-1]).cpu_seconds
+    assert 0.25 <= began.cpu_seconds <= ending_of(frames[-1]).cpu_seconds
 
 
 @linux
