@@ -16,7 +16,7 @@ from trainer.executor import DeviceInfo, EndEvent, Executor, Job
 from trainer.experiment import Experiment, ExperimentRequest, Failure, Result, State
 from trainer.journal import Journal, StoredEvent
 from trainer.leasing import next_lease
-from trainer.runs.live_run import LiveRun
+from trainer.runs.live_run import LiveRun, result_of_error
 
 EVENTS_PER_READ = 200
 FULL_DISK_SECONDS = 2.0  # between attempts to write an end
@@ -216,8 +216,7 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
         wanted = live.experiment.devices
         devices = tuple(device for device in self._free if device.index in wanted)
         there = bool(wanted) and len(devices) == len(wanted)
-        folder = self.folder(live.experiment.experiment_id)
-        if not await self._executor.recover(folder, adopt=there):
+        if not await self._executor.recover(self.folder(live.experiment.experiment_id), adopt=there):
             return False
         self._lease(live, devices, adopted=True)
         return True
@@ -240,8 +239,7 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
             self._lease(self._live[self._queue.pop(place)], devices, adopted=False)
 
     async def _run(self, live: LiveRun, *, adopted: bool) -> None:
-        experiment_id = live.experiment.experiment_id
-        logs.experiment_id.set(experiment_id)
+        logs.experiment_id.set(live.experiment.experiment_id)
         with tracing.span("experiment"):
             await self._follow(live, adopted=adopted)
 
@@ -263,14 +261,8 @@ class Experiments(AbstractAsyncContextManager["Experiments"]):
                         live.apply(event)
         except asyncio.CancelledError:
             self._finish_cancelled(live)
-        except ServiceError as error:
-            full = isinstance(error, ResourceExhaustedError)
-            failure = Failure.DISK_FULL if full else Failure.INTERNAL
-            self._finish(live, State.FAILED, Result(failure=failure, failure_message=error.message))
-        except OSError as error:
-            full = error.errno in (28, 122)
-            failure = Failure.DISK_FULL if full else Failure.INTERNAL
-            self._finish(live, State.FAILED, Result(failure=failure, failure_message=str(error)))
+        except (ServiceError, OSError) as error:
+            self._finish(live, State.FAILED, result_of_error(error))
         except Exception:
             log.exception("an experiment ended by a defect")
             message = "a defect of the trainer; its log has the traceback"

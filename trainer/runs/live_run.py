@@ -11,9 +11,9 @@ from dataclasses import replace
 from pydantic import TypeAdapter
 
 from services import tracing
-from services.errors import ResourceExhaustedError
+from services.errors import ResourceExhaustedError, ServiceError
 from trainer.executor import DeviceInfo, EndEvent, LogEvent, MetricEvent, PhaseEvent, RunEvent
-from trainer.experiment import Experiment, Result, State
+from trainer.experiment import Experiment, Failure, Result, State
 from trainer.journal import Journal, StoredEvent, body
 
 COMMIT_SECONDS = 0.05
@@ -21,6 +21,16 @@ MOST_LOG_LINES = 5_000
 MOST_METRICS = 200_000
 _EXPERIMENT = TypeAdapter(Experiment)
 _ORDER = tuple(State)
+FULL_DISK_NUMBERS = (28, 122)  # ENOSPC, EDQUOT
+
+
+def result_of_error(error: ServiceError | OSError) -> Result:
+    """How a run failed that this machine could not carry on."""
+    if isinstance(error, ServiceError):
+        full, message = isinstance(error, ResourceExhaustedError), error.message
+    else:
+        full, message = error.errno in FULL_DISK_NUMBERS, str(error)
+    return Result(failure=Failure.DISK_FULL if full else Failure.INTERNAL, failure_message=message)
 
 
 class LiveRun:
