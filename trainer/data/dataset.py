@@ -101,6 +101,9 @@ def open_dataset(folder: Path) -> Dataset:
         raise DatasetCorruptError(f"{path} has format {manifest.format}, this version reads {FORMAT}")
     if manifest.data_hash != combined_hash(manifest.files):
         raise DatasetCorruptError(f"{path} has a data_hash that does not belong to its files")
+    for name in manifest.files:
+        if not (folder / name).is_file():
+            raise DatasetCorruptError(f"{folder / name} is missing; prepare the data again")
     return Dataset(folder, manifest)
 
 

@@ -60,6 +60,18 @@ def test_the_same_request_finds_the_data_set_and_another_makes_one(tmp_path: Pat
     assert len(list_datasets(tmp_path / "data")) == 2
 
 
+@pytest.mark.parametrize("name", ["train/rows_00000.bin", "validation/rows.bin"])
+def test_a_data_set_whose_rows_are_gone_is_made_again(tmp_path: Path, name: str) -> None:
+    made = make_small_dataset(tmp_path)
+    (made.folder / name).unlink()
+    with pytest.raises(DatasetCorruptError, match=f"{name} is missing; prepare the data again"):
+        open_dataset(made.folder)
+    assert list_datasets(tmp_path / "data") == []
+    again = prepare(FileCorpus(tmp_path / "corpus.jsonl"), SMALL, tmp_path / "data")
+    again.verify()
+    assert again.manifest.data_hash == made.manifest.data_hash
+
+
 def test_the_same_corpus_gives_the_same_bytes_anywhere(tmp_path: Path, dataset: Dataset) -> None:
     copy = make_small_dataset(tmp_path)
     assert copy.manifest.data_hash == dataset.manifest.data_hash
