@@ -22,6 +22,7 @@ from trainer.runs.device_memory_cap import open_device_memory
 from trainer.runs.evaluation_run import EvaluationRun
 from trainer.runs.folder import RunFolder
 from trainer.runs.output import printable
+from trainer.runs.recorded import RecordedProcess
 from trainer.runs.rules import check_finish, check_overhead, check_training, check_work
 from trainer.runs.training_run import Trained, TrainingRun
 from trainer.sandbox.candidate_plan import mask_paths
@@ -91,7 +92,13 @@ class LocalRun:
             if self._ended or not self._leaves():
                 await self._clean_up()
 
+    async def _find_masks(self) -> None:
+        """What takes long of it is kept, and found in no one's way."""
+        await asyncio.to_thread(mask_paths, self._dataset.manifest.origin_files)
+
     async def _clean_up(self) -> None:
+        if self._job.adopted and not self._ended and (left := RecordedProcess.find(self._folder.record)):
+            await left.stop()  # cancelled before it was taken up
         if self._settings.tier is Tier.CONTAINER:
             engine = self._settings.container[1]
             await asyncio.to_thread(remove_containers_below, str(self._job.folder), engine)
@@ -129,7 +136,7 @@ class LocalRun:
                 return Result(failure=failure, failure_message=misfit)
             if self._settings.compile_cache:
                 await asyncio.to_thread(copy_cache, self._shared_cache, self._folder.compile_cache)
-        await asyncio.to_thread(mask_paths, self._dataset.manifest.origin_files)  # what takes long is kept
+            await self._find_masks()
         self._phase(State.STARTING)
         training = TrainingRun(
             job,
@@ -173,6 +180,7 @@ class LocalRun:
     async def _score(
         self, result: Result, trained: Trained, audits: list[Audit], weights_bytes: int
     ) -> Result:
+        await self._find_masks()  # anew only in a daemon that adopted the run
         run = EvaluationRun(self._job, self._dataset, self._settings, self._folder)
         run.on_line = lambda text: self._queue.put_nowait(LogEvent("stderr", text))
         report, problem = await run.score(trained.record)
