@@ -14,7 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from trainer.data.documents import Document
@@ -55,7 +55,7 @@ class PythonCorpus:
     def _files(self) -> list[tuple[Path, bool]]:
         library = Path(sysconfig.get_path("stdlib"))
         site_folders = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
-        needed = top_level_names(runtime_closure(NEEDED_BY_TRAINING)) | imported_by_training()
+        needed = needed_by_training()
         found: dict[bytes, tuple[Path, bool]] = {}
         for root in [library, *sorted(site_folders)]:
             for path in walk_text_files(root):
@@ -87,6 +87,12 @@ def read_text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
+
+
+@lru_cache(maxsize=1)
+def needed_by_training() -> frozenset[str]:
+    """Import names of what training needs: asked for by distributions, or really loaded."""
+    return top_level_names(runtime_closure(NEEDED_BY_TRAINING)) | imported_by_training()
 
 
 def unused_by_training(relative: Path, inside_library: bool, needed: frozenset[str]) -> bool:

@@ -32,9 +32,9 @@ def find_copies(
     for origin in originals:
         by_name.setdefault(_key(origin), []).append(origin)
     texts: dict[tuple[str, str], _Texts] = {}
-    statuses = [status for one in originals if (status := _status(one)) and status.st_nlink > 1]
-    linked = {(status.st_dev, status.st_ino) for status in statuses}
-    numbers = {status.st_ino for status in statuses}
+    statuses = filter(None, map(_status, originals))
+    linked = {(status.st_dev, status.st_ino) for status in statuses if status.st_nlink > 1}
+    numbers = {number for _, number in linked}
     known = {os.path.realpath(one) for one in originals}
     needed = (*import_folders(), *known)
 
@@ -65,7 +65,7 @@ def find_copies(
 
 def training_can_do_without(path: str) -> bool:
     """Whether a file is none that training imports, by the rules by which validation text is drawn."""
-    from trainer.data.python_source import unused_by_training
+    from trainer.data.python_source import needed_by_training, unused_by_training
 
     library = Path(sysconfig.get_path("stdlib"))
     for folder in import_folders():
@@ -74,7 +74,7 @@ def training_can_do_without(path: str) -> bool:
             inside = folder == os.path.realpath(library)
             if inside and relative.parts[0] == "site-packages":
                 return True  # of the Python that a virtual environment was made from
-            return unused_by_training(relative, inside, _needed())
+            return unused_by_training(relative, inside, needed_by_training())
     return True
 
 
@@ -84,18 +84,6 @@ def import_folders() -> tuple[str, ...]:
     folders = {*sys.path, *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))}
     real = {os.path.realpath(folder) for folder in folders if folder and os.path.isdir(folder)}
     return tuple(sorted(real, key=len, reverse=True))
-
-
-@lru_cache(maxsize=1)
-def _needed() -> frozenset[str]:
-    from trainer.data.python_source import (
-        NEEDED_BY_TRAINING,
-        imported_by_training,
-        runtime_closure,
-        top_level_names,
-    )
-
-    return top_level_names(runtime_closure(NEEDED_BY_TRAINING)) | imported_by_training()
 
 
 def _key(path: str) -> tuple[str, str]:

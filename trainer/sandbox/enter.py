@@ -77,7 +77,7 @@ def _enter(plan: Plan, supervisor: int, user: int | None) -> list[str]:
         program = seccomp.build_filter(
             allow_connect=True, allow_network=plan.loopback, allow_locks=not plan.scored
         )
-        return bubblewrap_command(plan, _memory_file(program))
+        return bubblewrap_command(plan, kernel.memory_file("filter", program))
     if plan.tier == "CONTAINER":
         pipes = pipes_folder(plan)
         return container_command(plan, container_name(supervisor), pipes)
@@ -97,13 +97,6 @@ def _enter(plan: Plan, supervisor: int, user: int | None) -> list[str]:
 def pipes_folder(plan: Plan) -> Path:
     """Where the container tier keeps its named pipes: beside the scratch folder."""
     return Path(plan.folder).with_name(Path(plan.folder).name + ".pipes")
-
-
-def _memory_file(data: bytes) -> int:
-    descriptor = os.memfd_create("filter", 0)
-    os.write(descriptor, data)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def _open_descriptors() -> list[int]:

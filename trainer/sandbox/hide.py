@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from trainer.sandbox.kernel import memory_file
 from trainer.sandbox.landlock import hide_files, landlock_version
 from trainer.sandbox.plan import Plan
 
@@ -28,9 +29,7 @@ def hide_inside(plan: Plan) -> Plan:
     whose command hides them first. It reads their names from a descriptor, which the candidate never gets."""
     if plan.tier not in TIERS or len(plan.masked) <= MOST_MOUNTS or landlock_version() < 1:
         return plan
-    names = os.memfd_create("masked", 0)
-    os.write(names, json.dumps(plan.masked).encode())
-    os.lseek(names, 0, os.SEEK_SET)
+    names = memory_file("masked", json.dumps(plan.masked).encode())
     python = (sys.executable, "-S", "-E", "-P", "-B", "-c", _PROGRAM)
     return replace(
         plan,

@@ -37,3 +37,11 @@ def syscall(number: int, *arguments: int | ctypes.c_void_p | None) -> int:
 def machine() -> str:
     """x86_64, aarch64 or another name."""
     return {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+
+
+def memory_file(name: str, data: bytes) -> int:
+    """A descriptor, inherited by children, from which they read the data. Raises OSError."""
+    descriptor = os.memfd_create(name, 0)
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
