@@ -119,15 +119,21 @@ async def test_a_silent_or_refusing_model_costs_one_slot_at_a_time(
     ]
 
 
-async def test_provider_faults_are_retried_with_a_bound_and_then_stop_by_name(
-    sessions: Sessions, lab: Path, write_script: Callable[..., str]
-) -> None:
-    waits: list[float] = []
+@pytest.fixture
+def waits(sessions: Sessions) -> list[float]:
+    """What the session would have slept, in seconds."""
+    slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+        slept.append(seconds)
 
     object.__setattr__(sessions._peers, "sleep", sleep)
+    return slept
+
+
+async def test_provider_faults_are_retried_with_a_bound_and_then_stop_by_name(
+    sessions: Sessions, lab: Path, write_script: Callable[..., str], waits: list[float]
+) -> None:
     script = write_script(
         {"fault": "rate_limited", "retry_after": 7.0},
         {"fault": "unavailable"},
@@ -144,14 +150,8 @@ async def test_provider_faults_are_retried_with_a_bound_and_then_stop_by_name(
 
 
 async def test_a_rate_limit_without_a_hint_is_waited_for_by_minutes(
-    sessions: Sessions, lab: Path, write_script: Callable[..., str]
+    sessions: Sessions, lab: Path, write_script: Callable[..., str], waits: list[float]
 ) -> None:
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    object.__setattr__(sessions._peers, "sleep", sleep)
     script = write_script(experiment(MUCH_BETTER, "better"), {"fault": "rate_limited"})
     session = await run_to_end(sessions, scripted(lab, script))
     assert [wait for wait in waits if wait >= 15] == [15.0, 30.0, 60.0, 120.0]
