@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from trainer.evaluation.candidate_server import CandidateServer
 from trainer.evaluation.job import EvaluationJob, parse_job
 from trainer.executor import SampleRequest
 from trainer.harness.logit_channel import CandidateFailedError, ChannelError
-from trainer.sandbox.candidate_plan import mask_paths
 
 
 def draw_text(job: EvaluationJob, request: SampleRequest) -> str:
@@ -30,7 +28,6 @@ def draw_text(job: EvaluationJob, request: SampleRequest) -> str:
     dataset = open_dataset(Path(job.dataset))
     tokenizer = load_tokenizer(dataset.tokenizer_folder)
     length = dataset.manifest.context_length
-    job = replace(job, masked=mask_paths(dataset.manifest.origin_files))
     with CandidateServer(job, "sample", length, tokenizer.vocab_size) as server:
         server.wait_ready()
         tokens = [tokenizer.bos, *tokenizer.encode(request.prompt)]

@@ -16,7 +16,7 @@ from trainer.evaluation.job import EvaluationJob
 from trainer.executor import Job, SampleRequest
 from trainer.runs.folder import RunFolder
 from trainer.runs.supervised import SupervisedProcess, read_whole
-from trainer.sandbox.candidate_plan import trusted_environment
+from trainer.sandbox.candidate_plan import mask_paths, trusted_environment
 from trainer.sandbox.plan import Limits, Plan
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ async def sample_from(job: Job, dataset: Dataset, settings: RunSettings, request
     """The prompt and what the model makes of it. Raises FailedPreconditionError when the candidate fails."""
     with tempfile.TemporaryDirectory(prefix="sample-", dir=job.folder) as name:
         folder = Path(name)
-        (folder / "job.json").write_text(_job(job, dataset, settings, folder).to_json(), encoding="utf-8")
+        wanted = await asyncio.to_thread(_job, job, dataset, settings, folder)
+        (folder / "job.json").write_text(wanted.to_json(), encoding="utf-8")
         (folder / "request.json").write_text(json.dumps(asdict(request)), encoding="utf-8")
         environment = trusted_environment(folder, settings.threads)
         plan = Plan(
@@ -70,4 +71,5 @@ def _job(job: Job, dataset: Dataset, settings: RunSettings, folder: Path) -> Eva
         memory_bytes=settings.memory_bytes,
         processes=settings.processes,
         container=settings.container,
+        masked=mask_paths(dataset.manifest.origin_files),
     )
