@@ -9,8 +9,13 @@ from typing import Any
 from google import genai
 from google.genai import errors, types
 
+try:  # every version of the SDK takes the first where it is installed; newer ones bring only the second
+    import httpx as http  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    import httpx2 as http
+
 from agent.provider import Conversation, Message, Provider, Role, ToolCall, ToolSpec, Turn, TurnEnd, Usage
-from agent.providers.answer_size import ANSWER_LIMIT_BYTES, too_long
+from agent.providers.answer_size import bounded_responses
 from agent.providers.faults import CHECK_SECONDS, answering, cut_off, fault, timed_out
 from agent.providers.tool_calls import keep_opaque, read_opaque
 
@@ -33,10 +38,13 @@ class GeminiProvider:
         self._key = key
         self._request_seconds = request_seconds
         self._idle_seconds = idle_seconds
+        # The client that the SDK would take by itself gathers a line of any length before anybody sees it.
+        self._http = http.AsyncClient(event_hooks=bounded_responses(NAME), follow_redirects=True)
         options = types.HttpOptions(
             base_url=base_url or None,
             timeout=round(idle_seconds * 1000),
             retry_options=types.HttpRetryOptions(attempts=1),
+            httpx_async_client=self._http,
         )
         self._client = genai.Client(vertexai=False, api_key=key, http_options=options)
 
@@ -60,6 +68,7 @@ class GeminiProvider:
 
     async def close(self) -> None:
         await self._client.aio.aclose()
+        await self._http.aclose()
 
     @asynccontextmanager
     async def _answering(self, seconds: float) -> AsyncIterator[None]:
@@ -88,7 +97,7 @@ async def read_stream(stream: AsyncIterable[Any], model: str) -> Turn:
     """Assembles a turn from the chunks. Raises UnavailableError when the stream stops early."""
     parts: list[types.Part] = []
     reason, detail, blocked = "", "", ""
-    usage, size = Usage(), 0
+    usage = Usage()
     async for chunk in stream:
         model = chunk.model_version or model
         if chunk.usage_metadata is not None:
@@ -100,10 +109,7 @@ async def read_stream(stream: AsyncIterable[Any], model: str) -> Turn:
                 reason = str(candidate.finish_reason.value)
                 detail = candidate.finish_message or ""
             if candidate.content is not None:
-                size += sum(len(part.model_dump_json()) for part in candidate.content.parts or [])
                 parts.extend(candidate.content.parts or [])
-        if size > ANSWER_LIMIT_BYTES:
-            raise too_long(NAME)
     if blocked:
         return Turn(f"the prompt was blocked: {blocked}", (), TurnEnd.REFUSAL, usage, model)
     if not reason:
