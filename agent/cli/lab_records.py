@@ -27,7 +27,7 @@ def open_ledger(lab: Path) -> Iterator[Ledger]:
         raise NotFoundError(
             f"--lab: {lab} has no ledger; `autoresearch run --lab {lab}` makes a lab", reason="LAB_NOT_FOUND"
         )
-    ledger = Ledger(path, clock=time.time, read_only=True)
+    ledger = Ledger(path, clock=time.time, read_only=True, may_be_new=not (lab / ".git").exists())
     try:
         yield ledger
     finally:

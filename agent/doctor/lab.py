@@ -62,6 +62,10 @@ def check_ledger(around: Surroundings) -> list[Finding]:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
         try:
             answer = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            if (around.lab / ".git").exists() and connection.execute("PRAGMA user_version").fetchone()[
+                0
+            ] == 0:
+                answer = "it is empty"
         finally:
             connection.close()
     except sqlite3.Error as problem:

@@ -22,9 +22,12 @@ from services.errors import (
 class LedgerDatabase:
     """One connection, used from one thread. A write is on the disk when its transaction has ended."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Opens or makes the file. Raises FailedPreconditionError (LAB_READ_ONLY, LEDGER_TOO_NEW),
-        DataLossError (LEDGER_CORRUPT), ResourceExhaustedError (STORE_FULL)."""
+    def __init__(self, path: Path, *, read_only: bool = False, may_be_new: bool = True) -> None:
+        """Opens or makes the file; one without tables is damage unless it `may_be_new`.
+
+        Raises FailedPreconditionError (LAB_READ_ONLY, LEDGER_TOO_NEW), DataLossError (LEDGER_CORRUPT),
+        ResourceExhaustedError (STORE_FULL).
+        """
         self.path = path
         with translated(path):
             mode = "ro" if read_only else "rwc"
@@ -32,12 +35,14 @@ class LedgerDatabase:
                 f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10.0
             )
             self._connection.row_factory = sqlite3.Row
+            is_new = self._is_new(read_only, may_be_new)
             if not read_only:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute("PRAGMA foreign_keys=ON")
             self._depth = 0
-            self._make_or_check(read_only)
+            if is_new:
+                self._make()
 
     @property
     def lab_id(self) -> str:
@@ -85,7 +90,8 @@ class LedgerDatabase:
     def close(self) -> None:
         self._connection.close()
 
-    def _make_or_check(self, read_only: bool) -> None:
+    def _is_new(self, read_only: bool, may_be_new: bool) -> bool:
+        """Whether the tables are to be made. Changes nothing."""
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise FailedPreconditionError(
@@ -94,9 +100,14 @@ class LedgerDatabase:
                 reason="LEDGER_TOO_NEW",
             )
         if version == SCHEMA_VERSION:
-            return
+            return False
+        if not may_be_new:
+            raise damaged_file(self.path, "it is empty")
         if read_only:
             raise FailedPreconditionError(f"{self.path} is not a ledger yet", reason="SESSION_NOT_FOUND")
+        return True
+
+    def _make(self) -> None:
         self._connection.executescript(
             f"BEGIN IMMEDIATE; {SCHEMA}"
             f"INSERT INTO meta VALUES ('lab_id', '{uuid.uuid4().hex[:8]}');"
@@ -127,9 +138,13 @@ def explain(error: sqlite3.Error, path: Path) -> ServiceError:
             reason="STORE_FULL",
         )
     if "malformed" in text or "not a database" in text:
-        return DataLossError(
-            f"the ledger {path} is damaged ({text}): restore it from a copy, or move it away to begin anew "
-            "(the kept commits stay on the branch)",
-            reason="LEDGER_CORRUPT",
-        )
+        return damaged_file(path, text)
     return InternalError(f"the ledger {path} failed: {text}")
+
+
+def damaged_file(path: Path, how: str) -> DataLossError:
+    return DataLossError(
+        f"the lab's ledger {path} is damaged ({how}): restore it from a copy, or move it away to begin anew "
+        "(the kept commits stay on the branch)",
+        reason="LEDGER_CORRUPT",
+    )

@@ -28,10 +28,20 @@ LEDGER_NAME = "ledger.db"
 
 
 class Ledger:
-    """Opened once per lab by the process that holds the lab's lock; others open it read-only."""
+    """Opened once per lab by the process that holds the lab's lock; others open it read-only.
 
-    def __init__(self, path: Path, *, clock: Callable[[], float], read_only: bool = False) -> None:
-        self._database = LedgerDatabase(path, read_only=read_only)
+    `may_be_new` is False where a lab's repository stands already: that is made after the ledger.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float],
+        read_only: bool = False,
+        may_be_new: bool = True,
+    ) -> None:
+        self._database = LedgerDatabase(path, read_only=read_only, may_be_new=may_be_new)
         self._clock = clock
         self._changed = asyncio.Event()
         self.proposals = LedgerProposals(self._database)

@@ -10,6 +10,7 @@ from pathlib import Path
 from autoresearch.trainer.v1 import trainer_pb2 as pb
 
 from agent.lab.lock import LabLock, unwritable
+from agent.lab.results_table import NAME as TABLE_NAME
 from agent.lab.workspace import SOURCE_NAME, STATE_NAME, Workspace, make_lab, open_lab
 from agent.ledger.ledger import LEDGER_NAME, Ledger
 from agent.ledger.records import SessionRecord, SessionState, Setup
@@ -41,11 +42,14 @@ class OpenLab:
 
 def open_ledger(path: Path, lock: LabLock, ledger: Ledger | None, clock: Callable[[], float]) -> OpenLab:
     """Takes the lock, then opens the ledger unless it is open already. Raises FailedPreconditionError."""
-    if path.exists():
-        open_lab(path, "lab")  # refuses a folder that is not ours before anything is written there
+    # Also refuses a folder that is not ours before anything is written there.
+    workspace = open_lab(path, "lab") if path.exists() else None
+    if workspace is not None:
+        workspace.close()
     lock.acquire()
     try:
-        ledger = ledger or Ledger(path / STATE_NAME / LEDGER_NAME, clock=clock)
+        file = path / STATE_NAME / LEDGER_NAME
+        ledger = ledger or Ledger(file, clock=clock, may_be_new=workspace is None or not file.exists())
     except BaseException:
         lock.release()
         raise
@@ -101,8 +105,31 @@ async def open_record(
         tip_source_hash=lab.ledger.put_text("source", workspace.source_at(tip)),
     )
     record = with_limits(record, options, 0)
-    lab.ledger.add_session(record)
+    with lab.ledger.transaction():
+        lab.ledger.add_session(record)
+        if not earlier:
+            _say_what_is_missing(lab, workspace, record)
     return record, False
+
+
+def _say_what_is_missing(lab: OpenLab, workspace: Workspace, record: SessionRecord) -> None:
+    """A ledger that was moved away took the history with it; the table of then is set aside."""
+    table = lab.path / TABLE_NAME
+    if not table.exists() and record.tip_commit == workspace.template_commit():
+        return
+    kept = ""
+    if table.exists():
+        aside = workspace.state / f"{table.stem}-before-{lab.ledger.lab_id}{table.suffix}"
+        try:
+            table.replace(aside)
+        except OSError as error:
+            raise unwritable(lab.path, error) from error
+        kept = f"; its table is kept as {STATE_NAME}/{aside.name}"
+    lab.ledger.say(
+        record.session_id,
+        f"the ledger is new: what was tried before is not in the history{kept}; the incumbent is commit "
+        f"{record.tip_commit[:7]}",
+    )
 
 
 async def fetch_template(trainer: TrainerClient, preset: str) -> pb.GetTemplateResponse:

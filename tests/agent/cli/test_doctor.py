@@ -202,6 +202,10 @@ def test_the_ledger_is_damaged(around: Surroundings) -> None:
     state.mkdir(parents=True)
     (state / "ledger.db").write_bytes(b"SQLite format 3\x00" + b"\xff" * 5000)
     assert "is damaged" in only(doctor_lab.check_ledger, around).message
+    (state / "ledger.db").write_bytes(b"")
+    assert [finding.level for finding in doctor_lab.check_ledger(around)] == [Level.OK], "a lab is being made"
+    make_lab(around.lab, "lab", {"train.py": "DEPTH = 4\n"}, "cpu").close()
+    assert "is damaged: it is empty" in only(doctor_lab.check_ledger, around).message
 
 
 def test_somebody_works_in_the_lab(around: Surroundings) -> None:
