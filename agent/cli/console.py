@@ -39,9 +39,9 @@ def tolerate_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def print_text(console: Console, text: str, style: str = "") -> None:
-    """One line; in a pipe it is never folded."""
-    console.print(text, style=style or None, soft_wrap=not console.is_terminal)
+def print_text(console: Console, text: str, style: str = "", *, fold: bool = True) -> None:
+    """One line; in a pipe, and where it is to be copied, it is never folded."""
+    console.print(text, style=style or None, soft_wrap=not (fold and console.is_terminal))
 
 
 def print_json(value: Mapping[str, object]) -> None:

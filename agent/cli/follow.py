@@ -14,7 +14,7 @@ from agent.cli.console import open_console, print_json, print_note
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import Interrupted, catch_interrupts, unless_interrupted
 from agent.cli.lab_daemons import AgentLink
-from agent.cli.same_command import Commands, lab_flags
+from agent.cli.same_command import Commands, command
 from agent.cli.session_request import resume_request
 from agent.cli.session_summary import print_summary, summary_dict
 from agent.cli.session_text import FAILED_STOPS
@@ -24,6 +24,15 @@ from services.errors import NotFoundError, ServiceError, UnavailableError
 
 STOP_RPC_SECONDS = 2.0
 REOPEN_ATTEMPTS = 20
+_WORKING = frozenset(
+    {
+        pb.SESSION_STATE_MEASURING_NOISE,
+        pb.SESSION_STATE_PROPOSING,
+        pb.SESSION_STATE_RUNNING,
+        pb.SESSION_STATE_JUDGING,
+        pb.SESSION_STATE_MANUAL,
+    }
+)
 
 
 @dataclass
@@ -44,8 +53,11 @@ async def follow_session(
     commands: Commands,
     *,
     as_json: bool,
+    working: Callable[[], None] = lambda: None,
 ) -> ExitCode:
     """Runs the whole command; `commands` are for its hints.
+
+    `working` is called once a session of own daemons has its data and does something with it.
 
     Raises the ServiceError that kept the session from starting or going on.
     """
@@ -57,7 +69,8 @@ async def follow_session(
                 link = await unless_interrupted(stack.enter_async_context(open_link()), asked)
                 with SessionView(console, as_json=as_json) as view:
                     try:
-                        work = unless_broken(_follow(link, request, view, outcome), link)
+                        follow = _follow(link, request, view, outcome, working)
+                        work = unless_broken(follow, link)
                         await unless_interrupted(work, asked)
                     except (Interrupted, BrokenPipeError) as end:
                         outcome.interrupted = True
@@ -72,7 +85,7 @@ async def follow_session(
     if outcome.detached:
         print_note(
             "detached; the session goes on. Follow it again with the same command, stop it with "
-            f"`autoresearch stop{lab_flags(request.lab, request.tag)}{commands.peer}`"
+            f"`{command('stop', request.lab, request.tag, commands.peer)}`"
         )
     if outcome.unread:
         raise BrokenPipeError
@@ -103,7 +116,11 @@ async def unless_broken(work: Awaitable[None], link: AgentLink) -> None:
 
 
 async def _follow(
-    link: AgentLink, request: pb.StartSessionRequest, view: SessionView, outcome: Outcome
+    link: AgentLink,
+    request: pb.StartSessionRequest,
+    view: SessionView,
+    outcome: Outcome,
+    working: Callable[[], None],
 ) -> None:
     response = await link.client.start_session(request)
     outcome.session = session = response.session
@@ -120,6 +137,8 @@ async def _follow(
                 after = event.sequence or after
                 if event.HasField("session"):
                     outcome.session = event.session
+                    if link.stack is not None and event.session.state in _WORKING:
+                        working()
                 view.show(event)
             outcome.session = await link.client.get_session(session.session_id)
             if outcome.session.state == pb.SESSION_STATE_STOPPED:
@@ -148,11 +167,13 @@ async def _stop(client: AgentClient, outcome: Outcome) -> None:
 
 
 async def _collect(client: AgentClient, outcome: Outcome) -> None:
+    session = outcome.session
     try:
         async with asyncio.timeout(1.0 if outcome.interrupted else 10.0):
-            outcome.proposals = await list_all_proposals(client, outcome.session.session_id)
+            outcome.proposals = await list_all_proposals(client, session.session_id)
     except (ServiceError, TimeoutError):
-        print_note("the agent did not list its proposals; `autoresearch history` shows them")
+        history = command("history", session.lab, session.tag)
+        print_note(f"the agent did not list its proposals; `{history}` shows them")
 
 
 async def list_all_proposals(client: AgentClient, session_id: str) -> list[pb.Proposal]:

@@ -12,6 +12,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 
 from agent.cli import options as shared
 from agent.cli.console import open_console, print_json, print_line
+from agent.cli.remembered_flags import remembered_flags
 from agent.cli.same_command import Commands, flags_again
 from agent.cli.session_summary import print_summary
 from agent.session.session_json import proposal_dict, session_dict
@@ -39,7 +40,8 @@ def history(
         print_json({"session": session_dict(session), "proposals": shown})
         return
     peer = flags_again(agent=agent, token_file=token_file, ca=ca, cert=cert, key=key)
-    print_summary(open_console(), session, proposals, Commands(peer, peer), last=last)
+    again = peer if agent else remembered_flags(Path(lab).absolute() / ".autoresearch", tag)
+    print_summary(open_console(), session, proposals, Commands(again, peer), last=last)
 
 
 def report(

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 import psutil
 from autoresearch.agent.v1 import agent_pb2 as pb
 
+from agent.cli.same_command import command
 from agent.lab.lock import unwritable
 from agent.launch.addresses import LaunchLock, read_addresses
 from agent.launch.launcher import start_daemon
@@ -150,8 +151,9 @@ async def find_running_agent(state: Path, *, wait_seconds: float) -> str:
             return entry.grpc
         if time.monotonic() >= deadline:
             raise UnavailableError(
-                f"no agentd of the lab {state.parent} answers: nothing runs there (`autoresearch run --lab "
-                f"{state.parent}` starts it), or it runs on another host, which --agent HOST:PORT names",
+                f"no agentd of the lab {state.parent} answers: nothing runs there "
+                f"(`{command('run', state.parent)}` starts it), or it runs on another host, which "
+                "--agent HOST:PORT names",
                 reason="AGENT_NOT_RUNNING",
             )
         await asyncio.sleep(0.2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from autoresearch.agent.v1 import agent_pb2 as pb
 
+from agent.cli.same_command import command
 from services.agent_client import AgentClient
 from services.errors import NotFoundError
 
@@ -25,7 +26,7 @@ def open_ledger(lab: Path) -> Iterator[Ledger]:
     path = lab / ".autoresearch" / LEDGER_NAME
     if not path.is_file():
         raise NotFoundError(
-            f"--lab: {lab} has no ledger; `autoresearch run --lab {lab}` makes a lab", reason="LAB_NOT_FOUND"
+            f"--lab: {lab} has no ledger; `{command('run', lab)}` makes a lab", reason="LAB_NOT_FOUND"
         )
     ledger = Ledger(path, clock=time.time, read_only=True, may_be_new=not (lab / ".git").exists())
     try:

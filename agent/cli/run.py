@@ -11,6 +11,7 @@ import typer
 
 from agent.cli import options as shared
 from agent.cli.console import print_note
+from agent.cli.remembered_flags import remember_flags, without_password
 from agent.cli.same_command import Commands, flags_again
 from agent.cli.session_request import SessionOptions, session_request
 from services.errors import ConfigurationError
@@ -132,19 +133,29 @@ def run(
     def open_link() -> AbstractAsyncContextManager[AgentLink]:
         return open_remote(agent, security) if agent else open_lab(launch, note=print_note)
 
+    def own_flags(memory: str) -> str:
+        return flags_again(
+            provider=provider,
+            model=model,
+            base_url=base_url,
+            script=wanted.script,
+            data=None if agent else data,
+            trainer=trainer,
+            memory=memory,
+            entropy=entropy,
+            entropy_source=entropy_source,
+            executor=executor,
+            # Without it `auto` would search; any other cap is the session's own.
+            max_cost_usd=max_cost_usd if provider == "auto" else None,
+            manual=manual,
+            unsafe=unsafe,
+        )
+
     peer = flags_again(agent=agent, token_file=token_file, ca=ca, cert=cert, key=key)
-    again = peer + flags_again(
-        provider=provider,
-        model=model,
-        base_url=base_url,
-        script=wanted.script,
-        data=None if agent else data,
-        trainer=trainer,
-        memory=memory,
-        entropy=entropy,
-        entropy_source=entropy_source,
-        executor=executor,
-        unsafe=unsafe,
-    )
-    commands = Commands(again=again, peer=peer)
-    raise typer.Exit(asyncio.run(follow_session(open_link, request, commands, as_json=as_json)))
+    commands = Commands(again=peer + own_flags(memory), peer=peer)
+
+    def remember() -> None:
+        remember_flags(launch.state, tag, own_flags(without_password(memory)))
+
+    followed = follow_session(open_link, request, commands, as_json=as_json, working=remember)
+    raise typer.Exit(asyncio.run(followed))

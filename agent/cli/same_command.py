@@ -1,10 +1,15 @@
-"""The flags that a command needs to be given again, as text to copy. Pure."""
+"""The flags that a command needs to be given again, as text to copy."""
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+PROGRAM = "autoresearch"
 
 
 @dataclass(frozen=True)
@@ -37,3 +42,20 @@ def flags_again(**given: object) -> str:
 def lab_flags(lab: str, tag: str) -> str:
     """` --lab LAB`, and the tag unless it is the default one."""
     return " " + shlex.join(["--lab", lab, *(["--tag", tag] if tag != "lab" else [])])
+
+
+def command(verb: str, lab: Path | str, tag: str = "lab", more: str = "") -> str:
+    """`autoresearch VERB --lab LAB …` as a shell takes it, in any folder."""
+    return f"{program()} {verb}{lab_flags(str(lab), tag)}{more}"
+
+
+def program() -> str:
+    """How a shell finds this installation's command: by its name, else by its path.
+
+    `make run` and `uv run` start it without its folder being on the shell's PATH.
+    """
+    own = Path(sys.executable).with_name(PROGRAM + (".exe" if sys.platform == "win32" else ""))
+    if not own.exists():
+        return PROGRAM
+    found = None if "UV" in os.environ else shutil.which(PROGRAM)  # noqa: TID251 - only whether uv started us
+    return PROGRAM if found is not None and own.samefile(found) else shlex.quote(str(own))

@@ -12,6 +12,7 @@ from autoresearch.trainer.v1 import trainer_pb2 as pb
 
 from agent.cli import options as shared
 from agent.cli.console import print_json, print_line
+from agent.cli.same_command import command
 from services.errors import NotFoundError
 
 
@@ -51,7 +52,7 @@ def champion(lab: Path) -> str:
         return str(json.loads(card.read_text(encoding="utf-8"))["experiment_id"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotFoundError(
-            f"--lab: {lab} has no best model yet; `autoresearch run --lab {lab}` trains one",
+            f"--lab: {lab} has no best model yet; `{command('run', lab)}` trains one",
             reason="CHAMPION_NOT_FOUND",
         ) from error
 

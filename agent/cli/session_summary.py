@@ -8,7 +8,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 from rich.console import Console
 
 from agent.cli.console import one_line, print_text
-from agent.cli.same_command import NO_FLAGS, Commands, lab_flags
+from agent.cli.same_command import NO_FLAGS, Commands, command
 from agent.cli.session_text import difference_text, proposal_table, score_text, stop_text, verdict_line
 from agent.report import KEPT, total_effect
 from agent.session.session_json import proposal_dict, session_dict
@@ -44,13 +44,13 @@ def print_summary(
     else:
         console.print(proposal_table(shown))
     console.print()
-    for line in summary_lines(session, proposals, commands):
+    for line in summary_lines(session, proposals):
         print_text(console, line)
+    for line in where_lines(session, commands):
+        print_text(console, line, fold=False)
 
 
-def summary_lines(
-    session: pb.Session, proposals: list[pb.Proposal], commands: Commands = NO_FLAGS
-) -> list[str]:
+def summary_lines(session: pb.Session, proposals: list[pb.Proposal]) -> list[str]:
     """Below the table, one fact a line."""
     lines = []
     if session.HasField("baseline_val_bpb"):
@@ -87,20 +87,23 @@ def summary_lines(
         lines.append(f"Seeds from: {one_line(session.entropy_source)}")
     if session.state == pb.SESSION_STATE_STOPPED:
         lines.append(f"Stopped: {stop_text(session)}")
-    return lines + where_lines(session, commands)
+    return lines
 
 
 def where_lines(session: pb.Session, commands: Commands) -> list[str]:
-    """Where things are and how to go on."""
+    """Where things are, and commands to copy that go on or look back."""
     lab = PurePath(session.lab)
-    flags = lab_flags(session.lab, session.tag)
-    back = flags + commands.peer
+
+    def copied(verb: str, more: str) -> str:
+        return command(verb, session.lab, session.tag, more)
+
     lines = [f"Lab: {lab} (git branch autoresearch/{session.tag}; train.py is the best so far)"]
     if session.HasField("noise_sigma"):  # the baseline is measured; neither is written before
         lines.append(f"Experiments: {lab / 'results.tsv'}   Best weights: {lab / 'best'}")
     return [
         *lines,
         f"Logs: {lab / '.autoresearch' / 'logs'}",
-        f"Go on: autoresearch run{flags}{commands.again}",
-        f"Look back: autoresearch history{back}   autoresearch report{back}",
+        f"Go on: {copied('run', commands.again)}",
+        f"Look back: {copied('history', commands.peer)}",
+        f"Report: {copied('report', commands.peer)}",
     ]

@@ -11,6 +11,7 @@ from agent.cli import options as shared
 from agent.cli.child_command import run_module
 from agent.cli.console import print_note
 from agent.cli.lab_records import lab_preset
+from agent.cli.same_command import command
 from services.errors import ConfigurationError
 
 SOURCE_NAME = "train.py"
@@ -50,7 +51,7 @@ def train(
             f"--lab: {lab} has no {SOURCE_NAME}; name a lab or a folder that does not exist"
         )
     else:
-        print_note(f"no lab at {lab} yet: training the template (`autoresearch run` makes the lab)")
+        print_note(f"no lab at {lab} yet: training the template (`{command('run', lab)}` makes the lab)")
     for flag, value in (
         ("--preset", preset),
         ("--time-budget", time_budget),

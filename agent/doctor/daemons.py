@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ def known_peers(around: Surroundings) -> list[Peer]:
         Peer(
             name,
             entry.grpc,
-            f"{state}/logs/{name}.log says why; `autoresearch run --lab {around.lab}` starts it again",
+            f"{state}/logs/{name}.log says why; `run --lab {shlex.quote(str(around.lab))}` starts it again",
         )
         for name, entry in entries.items()
     ]

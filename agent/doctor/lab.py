@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sqlite3
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ def check_lab(around: Surroundings) -> list[Finding]:
     except ServiceError as problem:
         return [error("lab", str(problem), "name another folder with --lab")]
     if workspace is None:
-        return [ok("lab", f"no lab at {around.lab} yet: `autoresearch run` makes it")]
+        return [ok("lab", f"no lab at {around.lab} yet: `run` makes it")]
     try:
         changed = workspace.changes()
         branch = workspace.checked_out()
@@ -39,7 +40,8 @@ def check_lab(around: Surroundings) -> list[Finding]:
             error(
                 "lab",
                 f"{', '.join(changed[:3])} in {around.lab} has changes that are not committed",
-                f"git -C {around.lab} commit -am '…' to make them part of the incumbent, or undo them",
+                f"`git -C {shlex.quote(str(around.lab))} commit -am message` makes them part of the "
+                "incumbent; or undo them",
             )
         )
     if not branch.startswith("autoresearch/"):
@@ -127,7 +129,9 @@ def check_keys(around: Surroundings) -> list[Finding]:
                 error("keys", f"{name}: {path} does not exist", "make it with `autoresearch certs`")
             )
         elif name in around.environment and path.stat().st_mode & 0o077 and path.stat().st_mode & 0o044:
-            findings.append(warn("keys", f"{name}: {path} can be read by others", f"chmod 600 {path}"))
+            findings.append(
+                warn("keys", f"{name}: {path} can be read by others", f"chmod 600 {shlex.quote(str(path))}")
+            )
     if not names:
         return [*findings, ok("keys", "no key of a language model: `auto` uses the search proposer")]
     text = ", ".join(names)

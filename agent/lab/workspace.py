@@ -7,6 +7,7 @@ changes of its own.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,7 +122,8 @@ class Workspace:
         if changed:
             raise FailedPreconditionError(
                 f"{', '.join(changed[:5])} in {self.lab} has changes that are not committed: commit them "
-                f"with `git -C {self.lab} commit -am …` (they become part of the incumbent) or undo them",
+                f"with `git -C {shlex.quote(str(self.lab))} commit -am message` (they become part of the "
+                "incumbent) or undo them",
                 reason="LAB_DIRTY",
             )
 

@@ -23,7 +23,11 @@ class Result:
 async def start_command(
     *arguments: str, cwd: Path | None = None, **environment: str
 ) -> asyncio.subprocess.Process:
-    clean = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.endswith("_API_KEY") and name != "UV"
+    }
+    # As after `. .venv/bin/activate`: what is printed to be copied is then the same on every machine.
+    clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

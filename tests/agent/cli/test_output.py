@@ -17,8 +17,9 @@ from agent import cli
 from agent.cli.application import application
 from agent.cli.console import open_console
 from agent.cli.exit_codes import ExitCode, exit_code
-from agent.cli.same_command import Commands, flags_again
-from agent.cli.session_summary import print_summary, summary_lines
+from agent.cli.remembered_flags import remember_flags, remembered_flags, without_password
+from agent.cli.same_command import NO_FLAGS, Commands, flags_again, program
+from agent.cli.session_summary import print_summary, summary_lines, where_lines
 from services import errors
 from tests.agent.cli.command import run_command
 from tests.agent.cli.scripted_agentd import ScriptedAgent, serve_agent
@@ -118,7 +119,7 @@ async def test_a_reader_that_leaves_a_session_ends_it_without_a_traceback(flags:
     assert process.returncode == ExitCode.FAILED
     assert err.decode().replace(address, "ADDRESS").splitlines() == [
         "detached; the session goes on. Follow it again with the same command, "
-        "stop it with `autoresearch stop --lab '/a lab' --agent ADDRESS`"
+        f"stop it with `{program()} stop --lab '/a lab' --agent ADDRESS`"
     ]
 
 
@@ -224,11 +225,11 @@ def test_every_command_is_on_the_page_and_explains_itself() -> None:
 def test_a_session_that_ended_before_its_baseline_names_no_file_that_is_not_there() -> None:
     session = pb.Session(lab="/lab", tag="lab", state=pb.SESSION_STATE_STOPPED)
     session.stop_reason = pb.STOP_REASON_REQUESTED
-    lines = summary_lines(session, [])
+    lines = [*summary_lines(session, []), *where_lines(session, NO_FLAGS)]
     assert "Stopped: on request" in lines
     assert not any("results.tsv" in line or "best" in line.split("/") for line in lines)
     session.noise_sigma = 0.01
-    assert "Experiments: /lab/results.tsv   Best weights: /lab/best" in summary_lines(session, [])
+    assert "Experiments: /lab/results.tsv   Best weights: /lab/best" in where_lines(session, NO_FLAGS)
 
 
 def test_the_way_on_repeats_what_was_said_and_holds_in_any_folder() -> None:
@@ -239,9 +240,43 @@ def test_the_way_on_repeats_what_was_said_and_holds_in_any_folder() -> None:
         "--provider", "openai", "--base-url", "http://h/v1", "--data", folder, "--unsafe",
     ]  # fmt: skip
     session = pb.Session(lab="/a lab", tag="t")
-    lines = summary_lines(session, [], Commands(again=again, peer=" --agent h:1"))
-    assert lines[-2] == f"Go on: autoresearch run --lab '/a lab' --tag t{again}"
-    assert lines[-1].endswith("autoresearch report --lab '/a lab' --tag t --agent h:1")
+    lines = where_lines(session, Commands(again=again, peer=" --agent h:1"))
+    assert lines[-3] == f"Go on: {program()} run --lab '/a lab' --tag t{again}"
+    assert lines[-1] == f"Report: {program()} report --lab '/a lab' --tag t --agent h:1"
+
+
+def test_the_program_is_named_so_that_a_shell_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(sys.executable).with_name("autoresearch")
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert program() == "autoresearch"
+    monkeypatch.setenv("UV", "/usr/bin/uv")  # `uv run` puts that folder on the PATH of its child alone
+    assert program() == shlex.quote(str(own))
+    monkeypatch.delenv("UV")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program() == shlex.quote(str(own))
+    (tmp_path / "autoresearch").write_text("#!/bin/sh\n")
+    (tmp_path / "autoresearch").chmod(0o755)
+    assert program() == shlex.quote(str(own)), "another program of that name"
+
+
+def test_the_flags_of_a_run_are_kept_for_each_tag_and_hold_no_password(tmp_path: Path) -> None:
+    assert remembered_flags(tmp_path, "lab") == ""
+    remember_flags(tmp_path, "lab", " --data '/my data'")
+    remember_flags(tmp_path, "other", " --unsafe")
+    assert remembered_flags(tmp_path, "lab") == " --data '/my data'"
+    assert remembered_flags(tmp_path, "other") == " --unsafe"
+    (tmp_path / "run-flags.json").write_text('{"lab": "--a\\n; rm -rf x", "other": 3}')
+    assert remembered_flags(tmp_path, "lab") == remembered_flags(tmp_path, "other") == ""
+    (tmp_path / "run-flags.json").write_text("[]")
+    assert remembered_flags(tmp_path, "lab") == ""
+    remember_flags(tmp_path / "no-lab", "lab", " --unsafe")
+    assert not (tmp_path / "no-lab").exists()
+    assert without_password("postgresql://me:secret@h:5/db?x=1") == "postgresql://me@h:5/db?x=1"
+    assert without_password("sqlite:///a/b.db") == "sqlite:///a/b.db"
+    assert without_password("none") == "none"
 
 
 def test_the_newest_are_shown_and_all_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

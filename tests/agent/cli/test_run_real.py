@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,10 +27,10 @@ def git(lab: Path, *arguments: str) -> str:
 
 
 async def test_a_session_is_interrupted_resumed_and_finished(tmp_path: Path) -> None:
-    lab = tmp_path / "lab"
+    lab = tmp_path / "my lab"
     flags = (
-        "--lab", str(lab), "--data", str(tmp_path / "data"), "--executor", "scripted", "--provider", "search",
-        "--max-experiments", "2",
+        "--lab", str(lab), "--data", str(tmp_path / "its data"), "--executor", "scripted",
+        "--provider", "search", "--max-experiments", "2",
     )  # fmt: skip
     first = await start_command("run", *flags)
     assert first.stdout is not None
@@ -62,6 +64,17 @@ async def test_a_session_is_interrupted_resumed_and_finished(tmp_path: Path) -> 
 
     history = await run_command("history", "--lab", str(lab), "--json")
     assert json.loads(history.out)["proposals"] == summary["proposals"]
-    third = await run_command("run", *flags, timeout=120)
-    assert third.code == 0
-    assert "2 of 2 experiments are done" in third.out
+    # What `history` prints to be copied works in a shell, in any folder and with the same data.
+    shown = await run_command("history", "--lab", str(lab), cwd=tmp_path)
+    copied = next(line for line in shown.lines if line.startswith("Go on: ")).removeprefix("Go on: ")
+    done = subprocess.run(
+        ["bash", "-c", f"{copied} --max-experiments 2"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd="/",
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 experiments are done" in done.stdout
