@@ -148,7 +148,8 @@ def test_another_answer_for_shorter_rows_is_found() -> None:
 
 def test_other_rows_of_the_batch_are_found() -> None:
     def shared(tokens: Tokens) -> Floats:
-        return bigram(tokens) + 0.2 * bigram(tokens).mean(axis=(0, 1), keepdims=True)
+        answer = bigram(tokens)
+        return np.asarray(answer + 0.2 * answer.mean(axis=(0, 1), keepdims=True))
 
     assert ("causality", Finding.NON_CAUSAL) in findings(shared)
 

@@ -170,7 +170,7 @@ def test_a_masked_file_cannot_be_read_and_its_neighbour_can(tier: str, more: int
 def test_each_cap_ends_the_tree_and_is_named(
     code: str, limits: dict[str, float], expected: str, tmp_path: Path
 ) -> None:
-    ending, _, _ = run_plan(simple_plan(tmp_path, code, **limits), tmp_path)
+    ending, _, _ = run_plan(simple_plan(tmp_path, code, "NONE", **limits), tmp_path)
     assert ending.limit == expected
     assert ending.signal == 9
 

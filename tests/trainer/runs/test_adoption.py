@@ -32,8 +32,9 @@ ENDLESS = "import time\nprint('ready', flush=True)\ntime.sleep(3600)\n"
 TIER = choose_tier("auto").tier.value.lower()
 
 
-async def start(daemon: Daemon, name: str, source: str, **more: object) -> None:
-    await daemon.client.start(request(name, source, preset="tiny", origin=pb.SOURCE_ORIGIN_USER, **more))
+async def start(daemon: Daemon, name: str, source: str, seed: int = 1, **more: object) -> None:
+    wanted = request(name, source, seed, preset="tiny", origin=pb.SOURCE_ORIGIN_USER, **more)
+    await daemon.client.start(wanted)
 
 
 async def until(daemon: Daemon, name: str, *, state: int = 0, text: str = "") -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from trainer.runs.rules import (
 )
 from trainer.sandbox.launch import Ending, read_ending
 
-ENDED = {"start_time": 1.0, "end_time": 2.0, "num_steps": 4, "tokens": 400, "last_step": 3}
+ENDED = TrainingRecord(start_time=1.0, end_time=2.0, num_steps=4, tokens=400, last_step=3)
 
 
 @pytest.mark.parametrize(
@@ -80,27 +81,27 @@ def test_a_supervisor_without_a_report_still_has_an_ending() -> None:
 
 
 def test_figures_must_agree() -> None:
-    facts = {"num_steps": 4, "tokens": 400}
+    facts: dict[str, object] = {"num_steps": 4, "tokens": 400}
     budget = Budget("tokens", 400)
-    assert all(audit.passed for audit in check_training(TrainingRecord(**ENDED), facts, budget))
-    for changes, finding in [
-        ({"end_time": None}, Finding.UNTRAINED),
-        ({"num_steps": 0}, Finding.UNTRAINED),
-        ({"last_step": -1}, Finding.UNTRAINED),
-        ({"last_step": 4}, Finding.UNTRAINED),
-        ({"tokens": 401}, Finding.UNTRAINED),
-    ]:
-        audits = check_training(TrainingRecord(**{**ENDED, **changes}), facts, budget)  # type: ignore[arg-type]
-        assert audits[0].finding is finding
-    assert check_training(TrainingRecord(**ENDED), facts, budget, 400)[0].passed
-    assert not check_training(TrainingRecord(**ENDED), facts, budget, 401)[0].passed  # less than a row
-    over = check_training(TrainingRecord(**ENDED), facts, Budget("tokens", 399))
+    assert all(audit.passed for audit in check_training(ENDED, facts, budget))
+    for record in (
+        replace(ENDED, end_time=None),
+        replace(ENDED, num_steps=0),
+        replace(ENDED, last_step=-1),
+        replace(ENDED, last_step=4),
+        replace(ENDED, tokens=401),
+    ):
+        assert check_training(record, facts, budget)[0].finding is Finding.UNTRAINED
+    assert check_training(ENDED, facts, budget, 400)[0].passed
+    assert not check_training(ENDED, facts, budget, 401)[0].passed  # less than a row
+    over = check_training(ENDED, facts, Budget("tokens", 399))
     assert over[1].finding is Finding.BUDGET_EXCEEDED
 
 
-def worked(seconds: float, **changes: object) -> TrainingRecord:
-    fields: dict[str, object] = {**ENDED, "cpu_before_start": 1.0, "cpu_at_end": 1.0 + seconds, **changes}
-    return TrainingRecord(**fields)  # type: ignore[arg-type]
+def worked(seconds: float, before: float = 1.0, start: float = 1.0, end: float = 2.0) -> TrainingRecord:
+    """A run from start to end by the clock, that used so many seconds of CPU time there and before it."""
+    used = before + seconds
+    return replace(ENDED, start_time=start, end_time=end, cpu_before_start=before, cpu_at_end=used)
 
 
 def test_too_little_computing_is_no_training_and_far_too_much_is_hidden_training() -> None:
@@ -116,15 +117,14 @@ def test_too_little_computing_is_no_training_and_far_too_much_is_hidden_training
 
 
 def test_a_budget_by_time_is_one_of_the_threads_that_were_given() -> None:
-    record = {"start_time": 10.0, "end_time": 30.0}
     for threads, used, passed in ((1, 31.0, True), (1, 39.0, False), (4, 79.0, True), (0, 79.0, True)):
-        audit = check_work(worked(used, **record), 1.0, 400, Budget("time", 20), threads)
+        audit = check_work(worked(used, start=10.0, end=30.0), 1.0, 400, Budget("time", 20), threads)
         assert audit.passed is passed
 
 
 def test_little_may_be_computed_before_the_start_and_after_the_end() -> None:
     def failing(before: float, after: float, start_cpu: float = 1.0, weights: int = 0) -> list[str]:
-        record = worked(3.0, cpu_before_start=before, cpu_at_end=before + 3.0)
+        record = worked(3.0, before=before)
         audits = check_overhead(record, before + 3.0 + after, start_cpu, weights, 20.0)
         return [audit.name for audit in audits if not audit.passed]
 
@@ -133,7 +133,7 @@ def test_little_may_be_computed_before_the_start_and_after_the_end() -> None:
     assert failing(19.0, 15.0, start_cpu=10.0) == []
     assert failing(21.0, 21.0, start_cpu=10.0) == ["work-before-start", "work-after-end"]
     assert failing(1.0, 13.9, weights=1_000_000_000) == []
-    record = worked(3.0, end_time=5.0)
+    record = worked(3.0, end=5.0)
     assert check_finish(record, 24.9, 0).passed
     assert check_finish(record, 44.9, 400_000_000).passed
     assert check_finish(record, 25.1, 0).finding is Finding.BUDGET_EXCEEDED
