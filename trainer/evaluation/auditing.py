@@ -49,15 +49,6 @@ class Scored:
     batch: int
 
 
-def audit_candidate(
-    first: Ask, second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
-) -> list[Audit]:
-    """All audits of a candidate whose first instance answered what was scored, batch after batch. The first
-    instance is asked no more once the second one has been asked."""
-    own = audit_first(first, scored, random, allowed)
-    return join_audits(own, audit_second(second, scored, random, allowed, suspicious=own.is_suspicious))
-
-
 @dataclass(frozen=True)
 class FirstAudits:
     """What the first instance was asked: the screen, and where that failed a question for each property."""
@@ -73,7 +64,8 @@ class FirstAudits:
 def audit_first(
     first: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
 ) -> FirstAudits:
-    """Whether the instance that was scored still answers its first rows as it did."""
+    """Whether the instance that was scored, batch after batch, still answers its first rows as it did. It is
+    asked no more once the second one is asked."""
     if _is_small(scored):
         return FirstAudits([], _name_first(first, scored, allowed))
     early = random.permutation(min(scored.batch, len(scored.rows)))[:FEW_ROWS]
@@ -155,14 +147,8 @@ def screened_batches(scored: Scored) -> int:
     return max(1, len(scored.rows) // (LEAST_BATCHES * scored.batch))
 
 
-def named_audits(
-    first: Ask, second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
-) -> list[Audit]:
-    """One question for each property, so that what fails tells which is missing."""
-    return [*_name_second(second, scored, random, allowed), *_name_first(first, scored, allowed)]
-
-
 def _name_first(first: Ask, scored: Scored, allowed: Tolerances) -> list[Audit]:
+    """One question for each property, so that what fails tells which is missing; _name_second likewise."""
     size, nats, count = scored.batch, scored.nats, min(AUDIT_ROWS, len(scored.rows))
     repeated = _asked_again(first, scored, 0, size)
     few = _asked_again(first, scored, 0, count)
