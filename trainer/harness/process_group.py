@@ -4,11 +4,25 @@ Without torchrun there is one rank and every method is free.
 """
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows of a tensor, which hold what they should once wait() has returned them: on a device, for all that
+    is queued there from then on."""
+
+    rows: slice
+    tensor: torch.Tensor
+    work: Any = None
+
+    def wait(self) -> torch.Tensor:
+        if self.work is not None:
+            self.work.wait()
+        return self.tensor
 
 
 @dataclass(frozen=True)
@@ -24,36 +38,35 @@ class ProcessGroup:
         """Whether this rank writes events and the checkpoint."""
         return self.rank == 0
 
-    def average(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Replaces each tensor by its mean over the ranks; one message a type."""
+    def sum_share(self, tensor: torch.Tensor) -> "Share":
+        """Begins to add up the ranks' tensors [n, ...]: each rank gets n / world rows of the sum, or all of
+        them where n does not divide. The tensor must stay as it is until then."""
+        count = len(tensor)
         if self.world == 1:
-            return
-        by_type: dict[torch.dtype, list[torch.Tensor]] = {}
-        for tensor in tensors:
-            by_type.setdefault(tensor.dtype, []).append(tensor)
-        for group in by_type.values():
-            flat = torch.cat([tensor.reshape(-1) for tensor in group])
-            torch.distributed.all_reduce(flat)
-            flat.div_(self.world)
-            parts = torch.split(flat, [tensor.numel() for tensor in group])
-            for tensor, part in zip(group, parts, strict=True):
-                tensor.copy_(part.view_as(tensor))
+            return Share(slice(0, count), tensor)
+        if count % self.world:
+            return Share(slice(0, count), tensor, torch.distributed.all_reduce(tensor, async_op=True))
+        size = count // self.world
+        part = tensor.new_empty((size, *tensor.shape[1:]))
+        work = torch.distributed.reduce_scatter_tensor(part, tensor.contiguous(), async_op=True)
+        return Share(slice(self.rank * size, (self.rank + 1) * size), part, work)
 
-    def gather_shares(self, share: torch.Tensor, count: int) -> torch.Tensor:
-        """Joins what share_of(count) gave each rank, [n, ...], in rank order: [count, ...]."""
-        if self.world == 1:
-            return share
-        missing = -(-count // self.world) - len(share)
-        if missing:
-            share = torch.cat([share, share.new_zeros((missing, *share.shape[1:]))])
-        parts = [torch.empty_like(share) for _ in range(self.world)]
-        torch.distributed.all_gather(parts, share.contiguous())
-        return torch.cat(parts)[:count]
+    def gather(self, whole: torch.Tensor, rows: slice) -> "Share":
+        """Begins to fill `whole` [n, ...], of which each rank has the rows that sum_share gave it."""
+        everything = slice(0, len(whole))
+        if self.world == 1 or rows == everything:
+            return Share(everything, whole)
+        work = torch.distributed.all_gather_into_tensor(whole, whole[rows], async_op=True)
+        return Share(everything, whole, work)
 
-    def share_of(self, count: int) -> slice:
-        """This rank's part of count items: equal shares, the last ones may be short or empty."""
-        size = -(-count // self.world)
-        return slice(self.rank * size, min((self.rank + 1) * size, count))
+    def padded(self, count: int) -> int:
+        """The least number from count on that the ranks can share equally."""
+        return -(-count // self.world) * self.world
+
+    def sum(self, tensor: torch.Tensor) -> None:
+        """Replaces a tensor by its sum over the ranks."""
+        if self.world > 1:
+            torch.distributed.all_reduce(tensor)
 
     def from_leader(self, value: float) -> float:
         """Rank 0's value, on all ranks: clocks differ, decisions must not."""
@@ -62,6 +75,14 @@ class ProcessGroup:
         shared = torch.tensor([value], dtype=torch.float64)
         torch.distributed.broadcast(shared, 0, group=self.control)
         return float(shared.item())
+
+    def name_from_leader(self, name: str) -> str:
+        """Rank 0's name, on all ranks."""
+        if self.world == 1:
+            return name
+        names = [name]
+        torch.distributed.broadcast_object_list(names, 0, group=self.control)
+        return names[0]
 
     def leave(self) -> None:
         """Waits for all ranks, so that none ends before the checkpoint is written."""

@@ -34,6 +34,10 @@ def main(arguments: list[str]) -> int:
     if options.hold:
         import torch  # noqa: F401  what takes longest, and is no code of the candidate's
 
+        if options.device == "cpu" and memory is not None:
+            from trainer.harness.first_pages import touch_pages
+
+            touch_pages(memory)
         if not server.hold():
             return 0
     try:
@@ -41,7 +45,7 @@ def main(arguments: list[str]) -> int:
             options.train_py, options.checkpoint, options.device, options.threads
         )
         if options.compile == "on":
-            compile_body(model)
+            compile_model(model)
         if device.type == "cuda":
             choose_attention(model, options.attention, compiled=options.compile == "on")
         if options.device_fd >= 0 and device.type == "cuda":
@@ -74,14 +78,12 @@ def load_model(
     return model.to(device).eval(), device, int(config.get("vocab_size", 0))
 
 
-def compile_body(model: "torch.nn.Module") -> None:
-    """Compiles what the model computes before its last few operations (`body`, as in training, so that one
-    cache serves both), or all of it where it names no such part. Shapes are compiled as they come."""
-    import torch
-
-    changed: Any = model
-    if callable(getattr(model, "body", None)):
-        changed.body = torch.compile(changed.body, dynamic=False)
+def compile_model(model: "torch.nn.Module") -> None:
+    """Compiles as the model itself does for training (`compile_parts()`, so that one cache serves both), or
+    all of it where it has no such method. Shapes are compiled as they come."""
+    own = getattr(model, "compile_parts", None)
+    if callable(own):
+        own()
     else:
         model.compile(dynamic=False)
 

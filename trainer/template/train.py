@@ -12,6 +12,7 @@ Shapes: B rows, T tokens, V vocabulary, C width, H heads, D head width, L layers
 import math
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from trainer.harness.events import EventWriter
 from trainer.harness.failures import ContractError
 from trainer.harness.loader import TokenLoader, TrainRows, open_train_rows
 from trainer.harness.loss_reader import LossReader
-from trainer.harness.process_group import ProcessGroup, join_group, local_rank
+from trainer.harness.process_group import ProcessGroup, Share, join_group, local_rank
 from trainer.harness.run_spec import Budget, RunSpec
 
 # === SECTION: hyperparameters ===
@@ -285,8 +286,17 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x: torch.Tensor, extra: list[torch.Tensor], cos: torch.Tensor, sin: torch.Tensor, plan: MaskPlan
+        self,
+        x: torch.Tensor,
+        x0: torch.Tensor,
+        shares: tuple[torch.Tensor, torch.Tensor],
+        extra: list[torch.Tensor],
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        plan: MaskPlan,
     ) -> torch.Tensor:
+        """The stream after this layer. shares of the stream and of the first embedding x0: 0-D each."""
+        x = shares[0] * x + shares[1] * x0
         x = x + self.attention(norm(x), extra, cos, sin, plan)
         return x + self.mlp(norm(x))
 
@@ -325,7 +335,8 @@ class GPT(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
         self.attention_backend = ""
         # replaced by their compiled forms where that pays
-        self.body: Any = self._logits_before_cap
+        self.look_up: Any = self._look_up
+        self.read_out: Any = self._read_out
         self.plain_loss: Any = self._plain_loss
 
     @torch.no_grad()
@@ -349,14 +360,24 @@ class GPT(nn.Module):
         self.resid_lambdas.fill_(RESID_LAMBDA_INIT)
         self.x0_lambdas.fill_(X0_LAMBDA_INIT)
 
+    def compile_parts(self, **options: Any) -> None:
+        """Compiles layer by layer: layers of one kind share a graph, where the whole model would be one
+        graph several times as large. options are torch.compile's."""
+        torch._dynamo.config.cache_size_limit = 64
+        for block in self.blocks:
+            block.compile(dynamic=False, **options)
+        for name in ("look_up", "read_out", "plain_loss"):
+            setattr(self, name, torch.compile(getattr(self, name), dynamic=False, **options))
+
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self._cap(self.body(tokens, self.plan(tokens)))
+        z, softcap = self.logits_before_cap(tokens), self.config["softcap"]
+        return softcap * torch.tanh(z.float() / softcap) if softcap else z.float()
 
     def loss(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy in nats of targets [B, T] given tokens [B, T], 0-D."""
+        z = self.logits_before_cap(tokens)
         if not FUSED_LOSS:
-            return self.plain_loss(tokens, targets, self.plan(tokens))
-        z = self.body(tokens, self.plan(tokens))
+            return self.plain_loss(z, targets)
         return softcap_cross_entropy(z.view(-1, z.size(-1)), targets.view(-1), self.config["softcap"])
 
     def plan(self, tokens: torch.Tensor) -> MaskPlan:
@@ -369,39 +390,44 @@ class GPT(nn.Module):
             self.attention_backend, tokens.size(1), tuple(config["windows"]), documents, tokens.device
         )
 
-    def _cap(self, z: torch.Tensor) -> torch.Tensor:
-        softcap = self.config["softcap"]
-        return softcap * torch.tanh(z.float() / softcap) if softcap else z.float()
-
-    def _plain_loss(self, tokens: torch.Tensor, targets: torch.Tensor, plan: MaskPlan) -> torch.Tensor:
-        z, softcap = self._logits_before_cap(tokens, plan), self.config["softcap"]
-        logits = (softcap * torch.tanh(z / softcap) if softcap else z).float()
-        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
-
-    def _logits_before_cap(self, tokens: torch.Tensor, plan: MaskPlan) -> torch.Tensor:
+    def logits_before_cap(self, tokens: torch.Tensor) -> torch.Tensor:
+        """z [B, T, V] of tokens [B, T]; logits are softcap * tanh(z / softcap)."""
+        plan = self.plan(tokens)
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.device.type == "cuda"):
             cos, sin = self.cos[: tokens.size(1)], self.sin[: tokens.size(1)]
-            x = self.embedding(tokens)
-            if tokens.device.type != "cuda":
-                x = x.float()  # tables in bfloat16 can be evaluated anywhere
-            if self.smear_gate is not None:
-                before = F.pad(x, (0, 0, 1, 0))[:, :-1]
-                x = x + (self.smear_gate(norm(x)) - 1.0) * before
-            x = x0 = norm(x)
-            middle = x
-            for i, block in enumerate(self.blocks):
-                x = self.resid_lambdas[i] * x + self.x0_lambdas[i] * x0
-                extra = []
-                if str(i) in self.value_tables:
-                    extra.append(self.value_tables[str(i)](tokens))
-                if str(i) in self.ngram_tables:
-                    extra += [table(tokens) for table in self.ngram_tables[str(i)]]
-                x = block(x, extra, cos, sin, plan)
-                if i == 2 * len(self.blocks) // 3 - 1:
+            x, extras = self.look_up(tokens)
+            x0, middle = x.view_as(x), None  # one tensor given twice would make the first layer another kind
+            shares = zip(self.resid_lambdas.unbind(), self.x0_lambdas.unbind(), strict=True)
+            for i, (block, share, extra) in enumerate(zip(self.blocks, shares, extras, strict=True)):
+                x = block(x, x0, share, extra, cos, sin, plan)
+                if self.backout_lambda is not None and i == 2 * len(self.blocks) // 3 - 1:
                     middle = x
-            if self.backout_lambda is not None:
-                x = x - self.backout_lambda[0] * middle
-            return self.head(norm(x))
+            return self.read_out(x, middle)
+
+    def _look_up(self, tokens: torch.Tensor) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
+        """The first embedding [B, T, C] of tokens [B, T], normed, and each layer's extra values."""
+        x = self.embedding(tokens)
+        if tokens.device.type != "cuda":
+            x = x.float()  # tables in bfloat16 can be evaluated anywhere
+        if self.smear_gate is not None:
+            before = F.pad(x, (0, 0, 1, 0))[:, :-1]
+            x = x + (self.smear_gate(norm(x)) - 1.0) * before
+        extras: list[list[torch.Tensor]] = [[] for _ in self.blocks]
+        for i, table in self.value_tables.items():
+            extras[int(i)].append(table(tokens))
+        for i, tables in self.ngram_tables.items():
+            extras[int(i)] += [table(tokens) for table in tables]
+        return norm(x), extras
+
+    def _read_out(self, x: torch.Tensor, middle: torch.Tensor | None) -> torch.Tensor:
+        if middle is not None and self.backout_lambda is not None:
+            x = x - self.backout_lambda[0] * middle
+        return self.head(norm(x))
+
+    def _plain_loss(self, z: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        softcap = self.config["softcap"]
+        logits = (softcap * torch.tanh(z / softcap) if softcap else z).float()
+        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
 
     def _rotary_tables(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         half = self.config["head_dim"] // 2
@@ -479,8 +505,40 @@ def adamw_update(
         p.mul_(1 - lr * decay).sub_(lr * update)
 
 
-def muon_update(
+def muon_direction(g: torch.Tensor, m: torch.Tensor, momentum: torch.Tensor) -> torch.Tensor:
+    """First part of a Muon step for a stack of matrices [N, rows, columns]: updates the momentum m in place
+    and looks ahead (Nesterov). Returns what orthogonalize() takes; momentum: 0-D, CPU."""
+    m.copy_(momentum * m + (1 - momentum) * g)
+    update = momentum * m + (1 - momentum) * g
+    if MUON_EQ:
+        update = update / (update.norm(dim=-1, keepdim=True) + 1e-12)
+    return unit_wide(update)
+
+
+def unit_wide(update: torch.Tensor) -> torch.Tensor:
+    """Matrices of norm below 1, transposed where rows exceed columns; in bfloat16 on CUDA."""
+    x = update.bfloat16() if update.is_cuda else update
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
+    return x.mT.contiguous() if x.size(-2) > x.size(-1) else x
+
+
+def orthogonalize(x: torch.Tensor, iterations: int, iterate: Any = None) -> torch.Tensor:
+    """The nearest orthogonal matrices, roughly, of unit_wide() ones. iterate is a compiled polar_iteration():
+    one at a time is compiled in a fifth of the seconds that five together take."""
+    for coefficients in POLAR_EXPRESS[:iterations]:
+        x = (iterate or polar_iteration)(x, *(torch.tensor(value) for value in coefficients))
+    return x
+
+
+def polar_iteration(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """One iteration of Polar Express; coefficients 0-D, CPU."""
+    gram = x @ x.mT
+    return a * x + (b * gram + c * gram @ gram) @ x
+
+
+def muon_apply(
     p: torch.Tensor,
+    x: torch.Tensor,
     g: torch.Tensor,
     m: torch.Tensor,
     v: torch.Tensor,
@@ -489,33 +547,14 @@ def muon_update(
     decay: torch.Tensor,
     momentum: torch.Tensor,
 ) -> None:
-    """One Muon step in place for a stack of matrices [N, rows, columns]; lr, decay, momentum: 0-D, CPU.
-
-    Nesterov look-ahead, orthogonalisation, variance equalisation, cautious decay.
-    """
-    m.copy_(momentum * m + (1 - momentum) * g)
-    update = momentum * m + (1 - momentum) * g
-    if MUON_EQ:
-        update = update / (update.norm(dim=-1, keepdim=True) + 1e-12)
-    update = orthogonalize(update, MUON_ITERATIONS).float()
+    """Last part, p in place, from orthogonalized x: variance equalisation, cautious decay."""
+    tall = g.size(-2) > g.size(-1)
+    update = (x.mT if tall else x).float()
     if NORMUON:
         update = equalize_variance(update, v, -1 if g.size(-2) >= g.size(-1) else -2)
     if weber:
         update = update * matrix_weber_bracket(g, m, momentum)
     p.sub_(lr * update + lr * decay * p * ((update * p) >= 0))
-
-
-def orthogonalize(update: torch.Tensor, iterations: int) -> torch.Tensor:
-    """The nearest orthogonal matrix, roughly, for each of a stack [N, rows, columns]."""
-    x = update.bfloat16() if update.is_cuda else update
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
-    tall = x.size(-2) > x.size(-1)
-    if tall:
-        x = x.mT
-    for a, b, c in POLAR_EXPRESS[:iterations]:
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
 
 
 def equalize_variance(update: torch.Tensor, second: torch.Tensor, dim: int) -> torch.Tensor:
@@ -543,36 +582,45 @@ def matrix_weber_bracket(g: torch.Tensor, m: torch.Tensor, momentum: torch.Tenso
 class MuonAdamW:
     """Both optimizers; each parameter group names its `kind`, adamw or muon.
 
-    Muon groups hold matrices of one shape, which are stacked; with several ranks each one
-    orthogonalises its share of the stack, and the shares are gathered.
+    Muon groups hold matrices of one shape, which are stacked. With several ranks each updates its share of
+    a stack or table with the sum of all ranks' gradients, keeps state for that share only, and passes it on.
     """
 
     def __init__(self, groups: list[dict[str, Any]], ranks: ProcessGroup) -> None:
         self.param_groups = groups
         self.state: dict[nn.Parameter, dict[str, Any]] = {}
         self.ranks = ranks
+        # replaced by their compiled forms where that pays
         self.adamw_update: Any = adamw_update
-        self.muon_update: Any = muon_update
+        self.muon_direction: Any = muon_direction
+        self.polar_iteration: Any = polar_iteration
+        self.muon_apply: Any = muon_apply
         for group in groups:
             group["initial_lr"], group["initial_wd"] = group["lr"], group["weight_decay"]
 
-    def compile(self) -> None:
-        """Replaces both updates by their compiled forms; CUDA only."""
-        torch._dynamo.config.cache_size_limit = 64
-        self.adamw_update = torch.compile(adamw_update, dynamic=False)
-        self.muon_update = torch.compile(muon_update, dynamic=False)
+    def compile_parts(self, **options: Any) -> None:
+        """Compiles what an update consists of. options are torch.compile's."""
+        for name in ("adamw_update", "muon_direction", "polar_iteration", "muon_apply"):
+            setattr(self, name, torch.compile(getattr(self, name), dynamic=False, **options))
 
     @torch.no_grad()
     def step(self) -> None:
-        """Applies the gradients with the rates that stand in the groups."""
-        self.ranks.average(p.grad for g in self.param_groups for p in g["params"] if p.grad is not None)
+        """Applies the gradients with the rates that stand in the groups.
+
+        All sums are asked for first and all shares passed on last, so that they travel during the updates.
+        """
+        asked: list[Any] = []
         for group in self.param_groups:
             if group["kind"] == "muon":
-                self._muon_step(group)
+                grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in group["params"]]
+                grads += [torch.zeros_like(grads[0])] * (self.ranks.padded(len(grads)) - len(grads))
+                share = self.ranks.sum_share(torch.stack(grads))
+                asked.append((self._muon_step, group["params"], group, share))
             else:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._adamw_step(parameter, group)
+                given = [p for p in group["params"] if p.grad is not None]
+                asked += [(self._adamw_step, p, group, self.ranks.sum_share(p.grad)) for p in given]
+        for finish in [update(parameters, group, share) for update, parameters, group, share in asked]:
+            finish()
 
     def zero_grad(self) -> None:
         """Frees all gradients."""
@@ -580,40 +628,43 @@ class MuonAdamW:
             for parameter in group["params"]:
                 parameter.grad = None
 
-    def _adamw_step(self, p: nn.Parameter, group: dict[str, Any]) -> None:
-        state = self.state.setdefault(p, {})
+    def _adamw_step(self, p: nn.Parameter, group: dict[str, Any], share: Share) -> Callable[[], Any]:
+        state, g = self.state.setdefault(p, {}), share.wait()
         if not state:
             # in bfloat16 a share of less than 1 / 256 is lost when it is added
             precise = torch.float32 if group["betas"][1] > 0.99 else p.dtype
-            state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p, dtype=precise))
+            state.update(step=0, m=torch.zeros_like(g), v=torch.zeros_like(g, dtype=precise))
         state["step"] += 1
         beta1, beta2 = group["betas"]
         bias = 1 - beta1 ** state["step"], 1 - beta2 ** state["step"]
         scalars = [torch.tensor(value) for value in (group["lr"], group["weight_decay"], *bias)]
         weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
-        self.adamw_update(p, p.grad, state["m"], state["v"], beta1, beta2, group["eps"], weber, *scalars)
+        own = p if len(p) == len(g) else p[share.rows]
+        self.adamw_update(own, g, state["m"], state["v"], beta1, beta2, group["eps"], weber, *scalars)
+        return self.ranks.gather(p.detach(), share.rows).wait
 
-    def _muon_step(self, group: dict[str, Any]) -> None:
-        everything: list[nn.Parameter] = group["params"]
-        share = everything[self.ranks.share_of(len(everything))]
-        first = everything[0]
-        stacked = (
-            torch.stack([p.detach() for p in share]) if share else first.detach().new_empty((0, *first.shape))
-        )
-        if share:
-            g = torch.stack([torch.zeros_like(p) if p.grad is None else p.grad for p in share])
-            state = self.state.setdefault(first, {})
-            if not state:
-                tall = g.size(-2) >= g.size(-1)
-                second = torch.zeros_like(g[..., :1] if tall else g[..., :1, :], dtype=torch.float32)
-                state.update(step=0, m=torch.zeros_like(g), v=second)
-            state["step"] += 1
-            lr = group["lr"] * max(1.0, first.size(-2) / first.size(-1)) ** 0.5
-            scalars = [torch.tensor(value) for value in (lr, group["weight_decay"], group["momentum"])]
-            weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
-            self.muon_update(stacked, g, state["m"], state["v"], weber, *scalars)
-        updated = self.ranks.gather_shares(stacked, len(everything))
-        torch._foreach_copy_([p.detach() for p in everything], list(updated.unbind()))
+    def _muon_step(
+        self, matrices: list[nn.Parameter], group: dict[str, Any], share: Share
+    ) -> Callable[[], Any]:
+        first = matrices[0]
+        state, g = self.state.setdefault(first, {}), share.wait()
+        if not state:
+            tall = g.size(-2) >= g.size(-1)
+            second = torch.zeros_like(g[..., :1] if tall else g[..., :1, :], dtype=torch.float32)
+            state.update(step=0, m=torch.zeros_like(g), v=second)
+        state["step"] += 1
+        stack = g.new_zeros((self.ranks.padded(len(matrices)), *first.shape), dtype=first.dtype)
+        own = stack[share.rows]
+        for place, matrix in zip(own, matrices[share.rows], strict=False):  # padding stays zero
+            place.copy_(matrix)
+        lr = group["lr"] * max(1.0, first.size(-2) / first.size(-1)) ** 0.5
+        scalars = [torch.tensor(value) for value in (lr, group["weight_decay"], group["momentum"])]
+        weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
+        x = self.muon_direction(g, state["m"], scalars[-1])
+        x = orthogonalize(x, MUON_ITERATIONS, self.polar_iteration)
+        self.muon_apply(own, x, g, state["m"], state["v"], weber, *scalars)
+        gathered = self.ranks.gather(stack, share.rows)
+        return lambda: torch._foreach_copy_(matrices, list(gathered.wait()[: len(matrices)].unbind()))
 
 
 def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
@@ -713,17 +764,16 @@ def expected_epochs(rows: TrainRows, budget: Budget, device: Device, world: int)
 
 
 def attention_backend(name: str, length: int, device: Device, ranks: ProcessGroup) -> str:
-    """ATTENTION, else the backend asked for; with `auto` the fastest here, or with several ranks the first.
+    """ATTENTION, else the backend asked for; with `auto` the fastest here, which rank 0 finds out.
 
     It is timed for one typical shape, whatever is edited here: results of different backends are not
     compared, so all experiments of a machine should have the same one.
     """
     if ATTENTION and device.kind == "cuda":
         name = ATTENTION
-    if ranks.world > 1:
-        return choose_backend(name, device.kind, DOCUMENT_MASK)
     shape = AttentionShape(max(1, 2**17 // length), length, 4, 128, (length // 8, length), DOCUMENT_MASK)
-    return choose_timed(name, device.torch_device, shape).backend
+    chosen = choose_timed(name, device.torch_device, shape).backend if ranks.leads else ""
+    return ranks.name_from_leader(chosen)
 
 
 def warm_up(model: GPT, optimizer: MuonAdamW, device: Device) -> None:
@@ -772,9 +822,8 @@ def train(run: RunSpec) -> dict[str, Any]:
         what = f"{num_params / 1e6:.1f} M parameters, {model.attention_backend} attention on {device.name}"
         print(f"{what}; {time.monotonic() - began:.1f} s", flush=True)
     if run.compile == "on" or (run.compile == "auto" and device.compiles):
-        model.body = torch.compile(model.body, dynamic=False)
-        model.plain_loss = torch.compile(model.plain_loss, dynamic=False)
-        optimizer.compile()
+        model.compile_parts()
+        optimizer.compile_parts()
         warm_up(model, optimizer, device)
         if ranks.leads:
             print(f"compiled; {time.monotonic() - began:.1f} s", flush=True)
@@ -791,10 +840,10 @@ def train(run: RunSpec) -> dict[str, Any]:
         while (progress := ranks.from_leader(clock.progress if clock.allows_step() else -1.0)) >= 0.0:
             loss_sum = torch.zeros((), device=device.torch_device)
             for _ in range(accumulation):
-                loss = model.loss(*loader.next()) / accumulation
+                loss = model.loss(*loader.next()) / (accumulation * ranks.world)
                 loss.backward()
                 loss_sum += loss.detach()
-            ranks.average([loss_sum])
+            ranks.sum(loss_sum)
             set_schedule(optimizer, clock.num_steps, progress)
             optimizer.step()
             optimizer.zero_grad()

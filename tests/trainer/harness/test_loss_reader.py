@@ -59,11 +59,12 @@ def test_seeds_of_64_bits_fix_the_numbers() -> None:
 def test_one_process_is_a_group_of_one() -> None:
     group = join_group("cpu")
     tensor = torch.ones(3)
-    group.average([tensor])
+    group.sum(tensor)
     assert torch.equal(tensor, torch.ones(3))
     assert group.leads
     assert group.from_leader(0.25) == 0.25
-    assert torch.equal(group.gather_shares(tensor, 3), tensor)
-    assert group.share_of(5) == slice(0, 5)
-    shares = [list(range(5))[ProcessGroup(rank, 3).share_of(5)] for rank in range(3)]
-    assert shares == [[0, 1], [2, 3], [4]]
+    assert group.name_from_leader("varlen") == "varlen"
+    share = group.sum_share(tensor)
+    assert (share.wait() is tensor, share.rows) == (True, slice(0, 3))
+    assert group.gather(tensor, share.rows).wait() is tensor
+    assert [ProcessGroup(0, 3).padded(count) for count in (1, 3, 4)] == [3, 3, 6]

@@ -60,13 +60,8 @@ def test_nothing_is_compiled_within_the_budget(
     model = module.build_model(module.model_config(rows.vocab_size, rows.context_length, rows.bos))
     model.initialize(1)
     optimizer = module.build_optimizer(model, ProcessGroup())
-    for owner, name in (
-        (model, "body"),
-        (model, "plain_loss"),
-        (optimizer, "adamw_update"),
-        (optimizer, "muon_update"),
-    ):
-        setattr(owner, name, torch.compile(getattr(owner, name), backend="eager", dynamic=False))
+    model.compile_parts(backend="eager")
+    optimizer.compile_parts(backend="eager")
     module.warm_up(model, optimizer, device)
     loader = TokenLoader(rows, 8, 1, device.torch_device)
     with torch._dynamo.config.patch(error_on_recompile=True):
