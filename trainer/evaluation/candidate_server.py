@@ -35,6 +35,7 @@ from trainer.sandbox.usage import cpu_seconds
 FILE_LIMIT = 1 << 30
 # What the supervisor may take to end a tree, which must be gone before another instance begins.
 END_SECONDS, ENGINE_SECONDS = 15.0, 60.0
+TOUCHED = 32 << 20  # bytes of shared memory that are touched ahead of the first request
 HOST, CUDA_IPC = "host", "cuda_ipc"
 
 
@@ -77,6 +78,8 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
         finally:
             os.close(request_read)
             os.close(reply_write)
+        if self._memory is not None:  # its pages come now, while the process loads, not when answers are due
+            self._forget(min(len(self._memory), TOUCHED))
         self._client = LogitClient(
             request_write, reply_read, self._memory, self._offset, self._job.answer_seconds
         )
@@ -132,12 +135,15 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
             self._answering().answer_on_device(tokens.astype(np.int32))
             return self._buffer.read((*tokens.shape, self._vocabulary))
         if self._memory is not None:
-            # What the candidate does not write must not look like an answer.
-            end = self._offset + tokens.size * self._vocabulary * 4
-            np.frombuffer(self._memory, dtype=np.float32)[self._offset // 4 : end // 4] = np.nan
+            self._forget(self._offset + tokens.size * self._vocabulary * 4)
         out = np.empty((*tokens.shape, self._vocabulary), dtype=np.float32)
         self._answering().logits(tokens.astype(np.int32), out)
         return out
+
+    def _forget(self, end: int) -> None:
+        """NaN for the logits up to this byte: what nobody writes must not look like an answer."""
+        assert self._memory is not None
+        np.frombuffer(self._memory, dtype=np.float32)[self._offset // 4 : end // 4] = np.nan
 
     def _open_device(self, buffer: DeviceBuffer) -> str:
         """Why the candidate's answers cannot stay on the device; empty if they can."""

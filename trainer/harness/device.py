@@ -1,6 +1,5 @@
 """The device of a run: which one, how large, how fast, seeded."""
 
-import ctypes
 import importlib.util
 import random
 import sys
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from trainer.harness.failures import ContractError
+from trainer.harness.pages import keep_large_blocks
 
 # Dense bf16 peak in FLOP/s by a part of torch's device name; vendors' data sheets.
 PEAK_FLOPS = {
@@ -61,20 +61,6 @@ def open_device(name: str = "auto", threads: int = 0, index: int = 0) -> Device:
         raise ContractError(f"device must be auto, cpu, cuda, cuda:N or mps, not {name!r}")
     keep_large_blocks()
     return Device("cpu", "cpu", 0, 0.0, torch.device("cpu"))
-
-
-def keep_large_blocks() -> None:
-    """Makes glibc reuse large blocks instead of returning them to the kernel; nothing elsewhere.
-
-    Otherwise every tensor over 32 MB is mapped and faulted in anew: a third of a step of the cpu preset.
-    """
-    trim_threshold, mmap_threshold = -1, -3
-    try:
-        library = ctypes.CDLL(None)
-        library.mallopt(mmap_threshold, 1 << 30)
-        library.mallopt(trim_threshold, (1 << 31) - 1)
-    except (OSError, AttributeError, TypeError):
-        return
 
 
 def seed_everything(seed: int) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from trainer.harness.failures import ContractError, classify_failure
 from trainer.harness.launch import prepare_threads
 from trainer.harness.logit_channel import HELLO, LogitServer
+from trainer.harness.pages import touch_pages
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +36,6 @@ def main(arguments: list[str]) -> int:
         import torch  # noqa: F401  what takes longest, and is no code of the candidate's
 
         if options.device == "cpu" and memory is not None:
-            from trainer.harness.first_pages import touch_pages
-
             touch_pages(memory)
         if not server.hold():
             return 0
