@@ -73,9 +73,9 @@ def _effect(session: pb.Session, tried: Sequence[pb.Proposal]) -> list[str]:
 
 
 def _cost(session: pb.Session) -> list[str]:
+    """Time is that of all starts together, as the money is, and not a difference of dates."""
     hours = ""
-    if session.HasField("start_time") and session.HasField("end_time"):
-        seconds = session.end_time.seconds - session.start_time.seconds
+    if seconds := session.active_time.ToMilliseconds() / 1000:
         hours = f"{seconds / 3600:.1f} hours, " if seconds >= 3600 else f"{seconds / 60:.1f} minutes, "
     money = f"{session.cost_usd:.2f} US dollars, {session.input_tokens + session.output_tokens:,} tokens"
     return [f"Cost: {hours}{money}; seeds from {_plain(session.entropy_source) or 'unknown'}"]

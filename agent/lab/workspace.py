@@ -201,7 +201,8 @@ class Workspace:
         self._git("merge", "--quiet", "--ff-only", commit)
 
     def _is_ancestor(self, first: str, second: str) -> bool:
-        return self._git("rev-list", "--count", f"{second}..{first}") == "0"
+        # rev-list gives up early where a clock that went back has left later commits with earlier dates.
+        return self._git("merge-base", first, second) == first
 
     def _drop(self, path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)

@@ -43,6 +43,7 @@ def session_message(
         ),
         last_sequence=last_sequence,
     )
+    message.active_time.FromMilliseconds(round(record.active_seconds * 1000))
     if record.stop_reason is not None:
         message.stop_reason = pb.StopReason.Value(f"STOP_REASON_{record.stop_reason.name}")
     return message

@@ -78,7 +78,10 @@ def fault(
 
 
 def retry_hint(headers: Mapping[str, str], retry_delay: str, now: float) -> float | None:
-    """Seconds to wait as the server asks, from its body or headers; None where it does not say."""
+    """Seconds to wait as the server asks, from its body or headers; None where it does not say.
+
+    A date is read against the server's own, if it names one: the clock here may be wrong.
+    """
     found = _DELAY.match(retry_delay.strip())
     if found:
         return float(found[1])
@@ -89,7 +92,10 @@ def retry_hint(headers: Mapping[str, str], retry_delay: str, now: float) -> floa
     with contextlib.suppress(ValueError):
         return max(0.0, float(value))
     with contextlib.suppress(TypeError, ValueError):
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+        until = email.utils.parsedate_to_datetime(value).timestamp()
+        with contextlib.suppress(TypeError, ValueError):
+            now = email.utils.parsedate_to_datetime(lower.get("date", "")).timestamp()
+        return max(0.0, until - now)
     return None
 
 

@@ -34,6 +34,7 @@ def session_dict(session: pb.Session) -> dict[str, object]:
         "output_tokens": session.output_tokens,
         "start_time": _time(session, "start_time"),
         "end_time": _time(session, "end_time"),
+        "active_seconds": seconds(session.active_time),
         "device_class": session.device_class,
         "entropy_source": session.entropy_source,
         "last_sequence": session.last_sequence,

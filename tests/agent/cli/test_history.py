@@ -41,6 +41,7 @@ def write_lab(lab: Path, tag: str = "lab") -> None:
             1_800_000_000.0,
             1_800_000_000.0,
             ended_at=1_800_003_600.0,
+            active_seconds=3600.0,
             noise_sigma=0.004,
             entropy_source="os",
         )

@@ -578,6 +578,7 @@ class Session(_message.Message):
     ENTROPY_SOURCE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    ACTIVE_TIME_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     state: Global___SessionState.ValueType
     lab: _builtins.str
@@ -607,6 +608,10 @@ class Session(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def limits(self) -> Global___Limits: ...
+    @_builtins.property
+    def active_time(self) -> _duration_pb2.Duration:
+        """In which its loop worked, over all starts; by no clock that jumps."""
+
     def __init__(
         self,
         *,
@@ -633,10 +638,11 @@ class Session(_message.Message):
         entropy_source: _builtins.str = ...,
         limits: Global___Limits | None = ...,
         last_sequence: _builtins.int = ...,
+        active_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_val_bpb", b"_baseline_val_bpb", "_best_val_bpb", b"_best_val_bpb", "_noise_sigma", b"_noise_sigma", "baseline_val_bpb", b"baseline_val_bpb", "best_val_bpb", b"best_val_bpb", "end_time", b"end_time", "limits", b"limits", "noise_sigma", b"noise_sigma", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_val_bpb", b"_baseline_val_bpb", "_best_val_bpb", b"_best_val_bpb", "_noise_sigma", b"_noise_sigma", "active_time", b"active_time", "baseline_val_bpb", b"baseline_val_bpb", "best_val_bpb", b"best_val_bpb", "end_time", b"end_time", "limits", b"limits", "noise_sigma", b"noise_sigma", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_val_bpb", b"_baseline_val_bpb", "_best_val_bpb", b"_best_val_bpb", "_noise_sigma", b"_noise_sigma", "baseline_val_bpb", b"baseline_val_bpb", "best_val_bpb", b"best_val_bpb", "cost_usd", b"cost_usd", "device_class", b"device_class", "end_time", b"end_time", "entropy_source", b"entropy_source", "input_tokens", b"input_tokens", "kept_count", b"kept_count", "lab", b"lab", "last_sequence", b"last_sequence", "limits", b"limits", "model", b"model", "noise_sigma", b"noise_sigma", "output_tokens", b"output_tokens", "proposal_count", b"proposal_count", "provider", b"provider", "run_count", b"run_count", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stop_detail", b"stop_detail", "stop_reason", b"stop_reason", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_val_bpb", b"_baseline_val_bpb", "_best_val_bpb", b"_best_val_bpb", "_noise_sigma", b"_noise_sigma", "active_time", b"active_time", "baseline_val_bpb", b"baseline_val_bpb", "best_val_bpb", b"best_val_bpb", "cost_usd", b"cost_usd", "device_class", b"device_class", "end_time", b"end_time", "entropy_source", b"entropy_source", "input_tokens", b"input_tokens", "kept_count", b"kept_count", "lab", b"lab", "last_sequence", b"last_sequence", "limits", b"limits", "model", b"model", "noise_sigma", b"noise_sigma", "output_tokens", b"output_tokens", "proposal_count", b"proposal_count", "provider", b"provider", "run_count", b"run_count", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stop_detail", b"stop_detail", "stop_reason", b"stop_reason", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_val_bpb: _TypeAlias = _typing.Literal["baseline_val_bpb"]  # noqa: Y015
     _WhichOneofArgType__baseline_val_bpb: _TypeAlias = _typing.Literal["_baseline_val_bpb", b"_baseline_val_bpb"]  # noqa: Y015
