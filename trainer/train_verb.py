@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 from services.addresses import parse_address
@@ -68,7 +69,7 @@ async def _train(options: argparse.Namespace) -> int:
     device = capabilities.devices[0]
     memory = device.memory_bytes if device.kind == "cuda" else 0
     preset = PRESETS[options.preset or choose_preset(device.name, memory)]
-    source = _read_source(options.source, preset)
+    source = _read_source(options.source, preset, options.devices)
     dataset = await ready_data(options.data.resolve(), preset, _say)
     request = ExperimentRequest(
         experiment_id="train",
@@ -79,11 +80,12 @@ async def _train(options: argparse.Namespace) -> int:
         preset=preset.name,
         origin=Origin.USER,
         keep_checkpoint=options.out is not None,
+        device_count=options.devices,
     )
     await executor.check(request)
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as name:
         folder = options.out.resolve() if options.out is not None else Path(name)
-        job = Job(request, source, folder, capabilities.devices[:1])
+        job = Job(request, source, folder, capabilities.devices[: options.devices])
         async with aclosing(executor.run(job)) as events:  # type: ignore[type-var]
             async for event in events:
                 if isinstance(event, LogEvent):
@@ -103,13 +105,23 @@ def _end_on_sigterm() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-def _read_source(path: Path | None, preset: Preset) -> str:
+def _read_source(path: Path | None, preset: Preset, devices: int) -> str:
     if path is None:
-        return research_file(preset)
+        return research_file(shared_out(preset, devices))
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--source: cannot read {path}: {error}") from error
+
+
+def shared_out(preset: Preset, devices: int) -> Preset:
+    """The preset with fewer rows a forward pass where a step would otherwise have none for some device: the
+    tokens of a step, and so what is trained, stay the same."""
+    values = preset.hyperparameters
+    rows, tokens = int(str(values["DEVICE_BATCH_SIZE"])), int(str(values["TOTAL_BATCH_SIZE"]))
+    if devices == 1 or rows * preset.context_length * devices <= tokens or rows % devices:
+        return preset
+    return replace(preset, hyperparameters={**values, "DEVICE_BATCH_SIZE": rows // devices})
 
 
 async def _seed(options: argparse.Namespace) -> SeedGrant:
@@ -186,11 +198,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of data sets")
     parser.add_argument("--out", type=Path, help="keep checkpoint, log and metrics in this folder")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes all cores")
+    parser.add_argument("--devices", type=_count, default=1, help="GPUs that train this one model")
     parser.add_argument("--sandbox", default="auto", choices=TIERS)
     parser.add_argument("--container-image", default="debian:bookworm-slim", help="for --sandbox container")
     parser.add_argument("--container-engine", default="", help="address of the Docker engine")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
+    return value
 
 
 def _positive(text: str) -> float:

@@ -73,9 +73,10 @@ def test_a_plan_survives_json() -> None:
 def test_the_environment_is_an_allow_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "canary")
     monkeypatch.setenv("LD_PRELOAD", "canary")
+    monkeypatch.setenv("NCCL_NVLS_ENABLE", "0")
     made = candidate_environment({"RUN": "x"}, tmp_path, "LANDLOCK", (), 2)
     assert "canary" not in made.values()
-    assert made["RUN"] == "x"
+    assert (made["RUN"], made["NCCL_NVLS_ENABLE"]) == ("x", "0")
     assert made["OMP_NUM_THREADS"] == "2"
     assert made["HOME"] == made["TMPDIR"] == str(tmp_path)
 

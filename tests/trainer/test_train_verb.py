@@ -13,6 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from trainer.presets import PRESETS
+from trainer.train_verb import shared_out
+
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
@@ -64,3 +67,18 @@ def test_a_signal_ends_every_process_and_is_said_in_one_line(
     assert errors.splitlines()[-1] == f"{said}; every process of the run is gone"
     assert "Traceback" not in errors
     assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "rows"), [("h100", 1, 32), ("h100", 2, 16), ("seed-h100", 8, 16)]
+)
+def test_a_step_of_a_preset_is_shared_out(name: str, devices: int, rows: int) -> None:
+    shared = shared_out(PRESETS[name], devices).hyperparameters
+    assert shared["DEVICE_BATCH_SIZE"] == rows
+    assert shared["TOTAL_BATCH_SIZE"] == PRESETS[name].hyperparameters["TOTAL_BATCH_SIZE"]
+
+
+def test_more_devices_than_there_are_say_so(command: list[str]) -> None:
+    done = subprocess.run([*command, "--devices", "65"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "device_count 65 is more than this trainer has" in done.stderr

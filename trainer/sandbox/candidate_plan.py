@@ -37,7 +37,12 @@ LANDLOCK_GPU_FILES = (
 GPU_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps", "/dev/dri")
 MASK = "masked"  # an empty file that nobody may read stands in for each that is hidden
 # Names that may pass from the daemon's environment: none of them carries a secret.
-PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "NVIDIA_DRIVER_CAPABILITIES", "TZ")
+PASSED_ON = (
+    "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "NVIDIA_DRIVER_CAPABILITIES", "TZ",
+    "TORCH_SYMM_MEM_DISABLE_MULTICAST", "NVSHMEM_DISABLE_NVLS",
+)  # fmt: skip
+# How the devices of this machine may talk to each other: what an operator forbids is forbidden in here too.
+PASSED_ON_PREFIX = "NCCL_"
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def candidate_environment(
     """An allow-list, so that no key of the daemon's can slip through."""
     names = os.environ  # noqa: TID251 - the environment of a child is made here
     tmp = "/tmp" if tier in ("BUBBLEWRAP", "CONTAINER") else str(scratch)
-    made = {name: names[name] for name in PASSED_ON if name in names}
+    made = {name: names[name] for name in names if name in PASSED_ON or name.startswith(PASSED_ON_PREFIX)}
     made |= {
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin")),
         "HOME": str(scratch),
