@@ -17,7 +17,7 @@ from memoryd.entropy_feed import EntropyFeed, FirstFeed
 from memoryd.identity.identity import Identity, make_identity, read_identity
 from memoryd.index_file import IndexFile
 from memoryd.linking import Linking
-from memoryd.missing_vectors import MissingVectors, vectors_to_make
+from memoryd.missing_vectors import MissingVectors
 from memoryd.querying import Querying
 from memoryd.recalling import Recalling
 from memoryd.remembering import Remembering
@@ -97,7 +97,8 @@ async def open_engine(
     with collector_at_rest():
         await store.load(index_file)
         vectors = MissingVectors(store, embedder)
-        if vectors_to_make(store, embedder):
+        await vectors.load()
+        if not store.can(Capability.VECTORS):
             await vectors.make()
     recalling = Recalling(store, embedder)
     dreaming = Dreaming(store, recalling, embedder, settings=settings.dream)
@@ -117,7 +118,7 @@ async def open_engine(
     return Engine(
         store,
         embedder,
-        Remembering(store, embedder),
+        Remembering(store, embedder, vectors),
         recalling,
         Querying(store, recalling, embedder, settings.resonance),
         Linking(store),

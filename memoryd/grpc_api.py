@@ -177,6 +177,7 @@ class MemoryServicer(rpc.MemoryServiceServicer):
             warnings=[*status.warnings, *engine.store.warnings.values()],
             version=installed_version(),
             durable=status.durable,
+            waiting_vector_count=engine.missing_vectors.waiting,
         )
 
     async def GetIdentity(self, request: pb.GetIdentityRequest, context: Context) -> pb.GetIdentityResponse:

@@ -95,6 +95,14 @@ class Memory:
         return self.row.memory_id
 
 
+def is_still(row: Row, memory: Memory | None) -> bool:
+    """Whether a memory is the one of this row: neither removed nor stored anew since.
+
+    A vector that was made late changes the row, but not its tags.
+    """
+    return memory is not None and memory.row.tags is row.tags
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """One edge per unordered pair; for causal edges the direction is from `source` to `target`."""

@@ -23,21 +23,28 @@ from memoryd.memory import (
     pack_vector,
 )
 from memoryd.mirror import plain_text
+from memoryd.missing_vectors import MissingVectors
 from memoryd.requests import NewMemory, Remembered
 from memoryd.retrieval.tokens import tokenize
 from memoryd.store import Store
 from memoryd.terms import tag_terms
-from services.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
+from services.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    ServiceError,
+    UnavailableError,
+)
 
 KEY_LIMIT = 200
 
 
 class Remembering:
-    def __init__(self, store: Store, embedder: Embedder) -> None:
+    def __init__(self, store: Store, embedder: Embedder, missing_vectors: MissingVectors) -> None:
         self._store = store
         self._embedder = embedder
+        self._missing_vectors = missing_vectors
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._first_dimension = 0  # of a first vector that is being stored
 
     async def remember(self, new: NewMemory) -> Remembered:
         """Stores a memory; durable when this returns.
@@ -67,7 +74,6 @@ class Remembering:
             known = await self._find_key(new)
             if known is not None:
                 return Remembered(known, False, tuple(self._twins(new, known)), terms)
-        mirror = self._store.mirror
         twins = self._twins(new, new.memory_id)
         if new.memory_id is None and new.text:
             for twin in twins:
@@ -76,14 +82,13 @@ class Remembering:
                         await self._store.write_values(self._key_value(new, twin))
                     return Remembered(twin, False, tuple(twins), terms)
         vector = await self._vector(new)
-        expected = mirror.dimension or self._first_dimension
+        expected = self._store.dimension.expected
         if vector and expected not in (0, len(vector) // 4):
             raise InvalidArgumentError(
                 f"vector dimension mismatch: expected {expected}, got {len(vector) // 4}",
                 field="vector",
                 reason="DIMENSION_MISMATCH",
             )
-        self._first_dimension = expected or len(vector) // 4
         if new.memory_id is None:
             memory_id = self._store.allocate_id()
         else:
@@ -98,19 +103,33 @@ class Remembering:
             importance=new.importance,
             emotion=new.emotion,
         )
-        memory = Memory(Row(memory_id, dict(new.tags), vector), record)
+        memory = Memory(Row(memory_id, dict(new.tags), vector or b""), record)
         values = self._key_value(new, memory_id) if new.idempotency_key else {}
+        missing = self._missing_vectors
+        marks = missing.mark(memory_id) if vector is None else missing.unmark(memory_id)
+        self._store.dimension.claim(memory.row.dimension)
         try:
-            await self._store.commit(Batch(puts=(memory,), values=values), "remembered", (memory_id,))
+            batch = Batch(puts=(memory,), values=values | marks)
+            await self._store.commit(batch, "remembered", (memory_id,))
+        except ServiceError:
+            if vector is not None and marks:
+                missing.mark_again(memory_id)
+            raise
         finally:
-            self._first_dimension = mirror.dimension
+            self._store.dimension.settle()
         return Remembered(memory_id, True, tuple(twins), terms)
 
     async def forget(self, memory_id: int) -> None:
         """Removes a memory with its edges and terms. Raises NotFoundError."""
         if memory_id not in self._store.mirror:
             raise not_found(memory_id)
-        await self._store.commit(Batch(deletes=(memory_id,)), "forgotten", (memory_id,))
+        marks = self._missing_vectors.unmark(memory_id)
+        try:
+            await self._store.commit(Batch(deletes=(memory_id,), values=marks), "forgotten", (memory_id,))
+        except ServiceError:
+            if marks:
+                self._missing_vectors.mark_again(memory_id)
+            raise
 
     def _twins(self, new: NewMemory, own_id: int | None) -> list[int]:
         return [found for found in self._store.mirror.repeats_of(new.tags) if found != own_id]
@@ -128,7 +147,8 @@ class Remembering:
             if name not in ("text", "channel")
         )
 
-    async def _vector(self, new: NewMemory) -> bytes:
+    async def _vector(self, new: NewMemory) -> bytes | None:
+        """Packed; None for a memory that shall get its vector later."""
         if new.vector is not None:
             return pack_vector(new.vector)
         if not new.text or self._embedder.name == "none":
@@ -138,14 +158,15 @@ class Remembering:
         except UnavailableError as error:
             # A memory without a vector is still found by its words; losing it would be worse.
             self._store.warnings["embedder"] = f"stored without a vector: {error.message}"
-            return b""
-        expected = self._store.mirror.dimension
+            return None
+        expected = self._store.dimension.expected
         if expected not in (0, len(made)):
             self._store.warnings["embedder"] = (
                 f"the store holds vectors of {expected} numbers, the embedder gives {len(made)}: new "
                 "memories are stored without a vector; use the embedder that made the store, or migrate"
             )
-            return b""
+            return None
+        self._missing_vectors.embedder_answered()
         return pack_vector(made.tolist()) if made.any() else b""
 
     async def _find_key(self, new: NewMemory) -> int | None:

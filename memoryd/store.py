@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from memoryd.backend import BackendStatus, BackupResult, Capability, MemoryBackend
+from memoryd.dimension import Dimension
 from memoryd.finishing import finish
 from memoryd.index_file import WORTH_WRITING, IndexFile
 from memoryd.memory import ID_LIMIT, Batch, Event, RecordUpdate
@@ -35,6 +36,7 @@ class Store:
     def __init__(self, backend: MemoryBackend, *, now: Callable[[], float] = time.time) -> None:
         self.backend = backend
         self.mirror = Mirror()
+        self.dimension = Dimension(self.mirror)
         self.now = now
         self.failed: asyncio.Future[ServiceError] = asyncio.get_running_loop().create_future()
         self.warnings: dict[str, str] = {}

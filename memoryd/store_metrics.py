@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from memoryd.engine import Engine
@@ -28,6 +28,15 @@ class StoreCollector(Collector):
         yield GaugeMetricFamily("memoryd_clock_ticks", "Ticks of the clock.", value=engine.clock_state.ticks)
         yield GaugeMetricFamily(
             "memoryd_clock_dreams", "Dreams of the clock.", value=engine.clock_state.dreams
+        )
+        vectors = engine.missing_vectors
+        yield GaugeMetricFamily(
+            "memoryd_vectors_waiting",
+            "Memories that get their vector once the embedder answers.",
+            value=vectors.waiting,
+        )
+        yield CounterMetricFamily(
+            "memoryd_vectors_made_late", "Vectors made after their memory was stored.", value=vectors.made
         )
         warnings = len(engine.store.warnings) + len(engine.store.last_status.warnings)
         yield GaugeMetricFamily("memoryd_warnings", "Warnings that the status shows.", value=warnings)

@@ -20,7 +20,7 @@ from memoryd.dreams.skg import TRACKED_TERMS, Skg
 from memoryd.embedding.embedder import Embedder
 from memoryd.finishing import finish
 from memoryd.graph import Graph
-from memoryd.memory import Edge, Memory, Row
+from memoryd.memory import Edge, Memory, Row, is_still
 from memoryd.recalling import Recalling
 from memoryd.store import Store
 from services.errors import InvalidArgumentError, UnsupportedError
@@ -170,7 +170,7 @@ class Dreaming:
     def _replaced(self, rows: Mapping[int, Row]) -> set[int]:
         """Which memories were stored anew or removed since they had these rows: no plan is about them."""
         get = self._store.mirror.get
-        return {one for one, row in rows.items() if (known := get(one)) is None or known.row is not row}
+        return {one for one, row in rows.items() if not is_still(row, get(one))}
 
     def _warn(self, waiting: int) -> None:
         if waiting:

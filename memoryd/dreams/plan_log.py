@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from memoryd.dreams.plan import DreamPlan, RecordChange, edge_row, read_edge_row
-from memoryd.memory import Batch, Edge, RecordUpdate, Row, State
+from memoryd.memory import Batch, Edge, RecordUpdate, Row, State, is_still
 from memoryd.store import Store
 
 PIECE = 400
@@ -108,7 +108,7 @@ class PlanLog:
 
         def is_known(memory_id: int) -> bool:
             memory, row = get(memory_id), rows.get(memory_id)
-            return row is None or (memory is not None and memory.row is row)
+            return row is None or is_still(row, memory)
 
         updates = []
         for change in piece.changes:

@@ -45,6 +45,7 @@ class SystemRoutes:
                 "status": "ok",
                 "rows": len(store.mirror),
                 "durable": store.last_status.durable,
+                "waiting_vectors": self._engine.missing_vectors.waiting,
                 "version": installed_version(),
             }
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from services.errors import UnsupportedError
+from tests.memoryd.embedding_service import embedding_service, has_vector
 from tests.memoryd.running import running
 
 
@@ -54,30 +53,17 @@ async def test_without_an_embedder_words_are_all_and_the_status_says_so(tmp_path
 
 
 async def test_vectors_are_made_once_a_late_embedder_answers(tmp_path: Path) -> None:
-    async def ingest(request: web.Request) -> web.Response:
-        text = (await request.json())["text"]
-        return web.json_response({"embedding": [0.0, 0.0] if text == "?" else [float(len(text)), 1.0]})
-
-    application = web.Application()
-    application.router.add_post("/memory/_mcp/ingest", ingest)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))  # bound and not listening: refuses, and nobody else gets the port
-        port = reserved.getsockname()[1]
-        (tmp_path / "remote").mkdir()
-        async with running(tmp_path / "remote") as remote:
-            for text in ("cats purr", "dogs bark loudly", "?"):
-                await remote.rpc.remember(text)
-            backend = f"ferricula+{remote.url}"
-            async with running(tmp_path, f"--embedder=http://127.0.0.1:{port}", backend=backend) as near:
-                warnings = (await near.rpc.status()).warnings
-                assert any(line.startswith("3 memories are found by words only until") for line in warnings)
-                reserved.close()
-                await web.TCPSite(runner, "127.0.0.1", port).start()
-                await near.engine.missing_vectors.run(retry_seconds=0.05)
-                vectors = near.engine.store.mirror.retrieval.vectors
-                assert (vectors.dimension, len(vectors)) == (2, 2)  # a text without a known word has none
-                assert {arm.arm for arm in (await near.rpc.recall("cats"))[0].arms} >= {"vector"}
-                assert len((await near.rpc.status()).warnings) == 1
-    await runner.cleanup()
+    (tmp_path / "remote").mkdir()
+    async with running(tmp_path / "remote") as remote, embedding_service() as service:
+        for text in ("cats purr", "dogs bark loudly", "?"):
+            await remote.rpc.remember(text)
+        async with running(tmp_path, f"--embedder={service.url}", backend=f"ferricula+{remote.url}") as near:
+            warnings = (await near.rpc.status()).warnings
+            assert any(line.startswith("3 memories are found by words only until") for line in warnings)
+            await near.rpc.remember("owls hoot")  # after the start, and waiting as well
+            assert (await near.rpc.status()).waiting_vector_count == 4
+            await service.come_back()
+            await near.engine.missing_vectors.make()
+            assert [has_vector(near, number) for number in (1, 2, 3, 4)] == [True, True, False, True]
+            assert {arm.arm for arm in (await near.rpc.recall("cats"))[0].arms} >= {"vector"}
+            assert len((await near.rpc.status()).warnings) == 1

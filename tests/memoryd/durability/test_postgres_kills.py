@@ -20,6 +20,7 @@ import psycopg
 
 from memoryd.postgres.backend import open_postgres
 from tests.memoryd.durability.postgres_kills import KilledServer, kill_repeatedly
+from tests.memoryd.embedding_service import vectors_come_late
 from tests.memoryd.running import running
 
 HAZARDS = {"fsync": "off", "full_page_writes": "off", "data_sync_retry": "on"}
@@ -59,6 +60,10 @@ async def test_two_hundred_kills_lose_nothing(killed: KilledServer) -> None:
     print(verdict)
     assert verdict.confirmed >= 4000
     assert (verdict.lost, verdict.wrong) == (0, 0)
+
+
+async def test_vectors_come_late_in_postgresql_too(killed: KilledServer, tmp_path: Path) -> None:
+    await vectors_come_late(tmp_path, await killed.server.new_database(with_pgvector=False))
 
 
 async def change(killed: KilledServer, *statements: str) -> None:

@@ -767,6 +767,7 @@ class GetStatusResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     DURABLE_FIELD_NUMBER: _builtins.int
+    WAITING_VECTOR_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     row_count: _builtins.int
     active_count: _builtins.int
@@ -787,6 +788,8 @@ class GetStatusResponse(_message.Message):
     version: _builtins.str
     durable: _builtins.bool
     """An acknowledged change outlives a power cut, as far as is known."""
+    waiting_vector_count: _builtins.int
+    """Memories that get their vector once the embedder answers."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -812,10 +815,11 @@ class GetStatusResponse(_message.Message):
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         version: _builtins.str = ...,
         durable: _builtins.bool = ...,
+        waiting_vector_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_count", b"active_count", "archived_count", b"archived_count", "backend", b"backend", "capabilities", b"capabilities", "clock_ticks", b"clock_ticks", "dream_count", b"dream_count", "durable", b"durable", "edge_count", b"edge_count", "embedder", b"embedder", "entropy_source", b"entropy_source", "forgiven_count", b"forgiven_count", "keystone_count", b"keystone_count", "name", b"name", "row_count", b"row_count", "term_count", b"term_count", "vector_dimension", b"vector_dimension", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_count", b"active_count", "archived_count", b"archived_count", "backend", b"backend", "capabilities", b"capabilities", "clock_ticks", b"clock_ticks", "dream_count", b"dream_count", "durable", b"durable", "edge_count", b"edge_count", "embedder", b"embedder", "entropy_source", b"entropy_source", "forgiven_count", b"forgiven_count", "keystone_count", b"keystone_count", "name", b"name", "row_count", b"row_count", "term_count", b"term_count", "vector_dimension", b"vector_dimension", "version", b"version", "waiting_vector_count", b"waiting_vector_count", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -893,7 +897,7 @@ class WatchEventsResponse(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     kind: _builtins.str
-    """"remembered", "recalled", "forgotten", "connected", "dreamt", …"""
+    """"remembered", "recalled", "forgotten", "connected", "dreamt", "embedded", …"""
     detail: _builtins.str
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp: ...

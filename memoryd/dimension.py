@@ -1,0 +1,28 @@
+"""The length of a store's vectors, which the first one fixes: also while that one is still being stored."""
+
+from __future__ import annotations
+
+from memoryd.mirror import Mirror
+
+
+class Dimension:
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._claimed = 0
+        self._claims = 0
+
+    @property
+    def expected(self) -> int:
+        """How many numbers a vector must have; 0 while any number will do."""
+        return self._mirror.dimension or self._claimed
+
+    def claim(self, count: int) -> None:
+        """Says that a vector of `count` numbers (0: none) is about to be stored; `settle` must follow."""
+        self._claimed = self.expected or count
+        self._claims += 1
+
+    def settle(self) -> None:
+        """Ends a claim, whether or not its vector was stored."""
+        self._claims -= 1
+        if not self._claims:
+            self._claimed = 0
