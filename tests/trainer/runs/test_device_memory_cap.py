@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from trainer.data.dataset import open_dataset
 from trainer.executor import DeviceInfo, Job
@@ -93,17 +94,42 @@ async def test_the_watch_returns_the_device_above_the_limit() -> None:
     assert await exceed(Falling(), ["0", "1"], 10, no_sleep) == "1"
 
 
+GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+ALLOCATE = """
+import time, torch
+torch.cuda.init()
+held = torch.ones(1 << 30, device="cuda")
+time.sleep(600)
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_driver_sees_what_torch_takes() -> None:
+    memory = open_device_memory()
+    assert memory is not None
+    torch.zeros(1, device="cuda")
+    before = memory.used_bytes(visible_names((0,))[0])
+    held = torch.ones(1 << 29, device="cuda")
+    assert memory.used_bytes(visible_names((0,))[0]) - before >= held.nbytes
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the supervisor")
-async def test_a_run_above_the_cap_is_ended_with_its_reason(tmp_path: Path, tiny_data: Path) -> None:
+@pytest.mark.parametrize("driver", ["a file", pytest.param("NVML", marks=GPU)])
+async def test_a_run_above_the_cap_is_ended_with_its_reason(
+    tmp_path: Path, tiny_data: Path, driver: str
+) -> None:
     dataset = open_dataset(next(path for path in tiny_data.iterdir() if (path / "manifest.json").is_file()))
-    source = "import time\nopen('grown', 'wb').write(b'x' * 1000)\ntime.sleep(600)\n"
+    real = open_device_memory() if driver == "NVML" else None
+    source = ALLOCATE if real else "import time\nopen('grown', 'wb').write(b'x' * 1000)\ntime.sleep(600)\n"
     request = ExperimentRequest("greedy", "", SeedGrant(1), Budget("tokens", 8192.0), "", "tiny")
     device = DeviceInfo("a GPU", "cuda", 0, "a-gpu", index=0)
     folder = RunFolder(tmp_path / "run")
     folder.create(source)
-    settings = RunSettings(Tier.NONE, 1, 1 << 33, 1 << 30, 100, 1 << 20, 60.0, 60.0)
-    settings = replace(settings, device_memory_bytes=999)
-    memory = FileMemory(folder.scratch / "grown")
+    settings = RunSettings(Tier.NONE, 1, 1 << 35, 1 << 30, 500, 1 << 20, 60.0, 60.0)
+    memory: DeviceMemory = real or FileMemory(folder.scratch / "grown")
+    limit = real.used_bytes(visible_names((0,))[0]) + (3 << 30) if real else 999
+    settings = replace(settings, device_memory_bytes=limit)
     job = Job(request, source, folder.root, (device,))
     run = TrainingRun(job, dataset, settings, folder, asyncio.get_running_loop().time, lambda: False, memory)
     trained = await run.run()
