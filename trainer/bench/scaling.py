@@ -27,7 +27,9 @@ from trainer.presets import Preset, find_preset
 from trainer.sandbox.ranks import in_ranks
 from trainer.templates import research_file
 
-PER_DEVICE = ("tokens_per_second", "peak_memory_bytes", "mfu", "setup_seconds", "attention", "device")
+FIGURES = (
+    "tokens_per_second", "peak_memory_bytes", "mfu", "setup_seconds", "attention", "device", "devices",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def measure(place: Place, devices: int, seconds: float, steps: int) -> dict[str,
     return {
         "preset": place.preset.name,
         "devices": devices,
-        "alone": {name: alone[name] for name in PER_DEVICE},
-        "together": {name: together[name] for name in PER_DEVICE},
+        "alone": {name: alone[name] for name in FIGURES},
+        "together": {name: together[name] for name in FIGURES},
         "speed_ratio": together["tokens_per_second"] / alone["tokens_per_second"],
         "steps": steps,
         "loss_difference": _difference(curves[0], curves[2]),

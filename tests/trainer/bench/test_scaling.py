@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from trainer.bench.scaling import Place, format_report, main, measure
 from trainer.data.dataset import Dataset
@@ -32,3 +33,11 @@ def test_what_cannot_be_compared_is_refused(
         measure(place, int(devices), 1.0, 5)
     assert main(["--preset", "moon", "--data", str(tmp_path), "--devices", devices]) == 2
     assert "moon" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_devices_follow_the_loss_curve_of_one(dataset: Dataset) -> None:
+    report = measure(Place(PRESETS["tiny"], dataset.train_folder, "cuda", 1, "auto"), 2, 1.0, 20)
+    assert report["loss_difference"] < 1e-3
+    assert report["together"]["devices"] == 2
