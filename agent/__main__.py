@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from agent.dashboard import add_dashboard_routes
 from agent.grpc_api import SERVICE_NAME, AgentServicer
+from agent.launch.environment import forget_other_repository
 from agent.llm.prices import read_prices
 from agent.session.metrics import SessionCollector
 from agent.session.session import Peers
@@ -74,6 +75,7 @@ async def open_peers(settings: AgentSettings, stack: AsyncExitStack) -> Peers:
 
 
 def run(arguments: Sequence[str]) -> int:
+    forget_other_repository()
     return run_daemon(AgentSettings, arguments, serve)
 
 

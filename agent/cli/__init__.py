@@ -10,6 +10,7 @@ import traceback
 
 from agent.cli.console import print_error, tolerate_any_text
 from agent.cli.exit_codes import ExitCode, exit_code
+from agent.launch.environment import forget_other_repository
 from services.errors import ServiceError
 
 
@@ -21,6 +22,7 @@ def main() -> None:
 def run_command(arguments: list[str]) -> int:
     """Runs one command and answers its exit code."""
     tolerate_any_text()
+    forget_other_repository()
     try:
         from agent.cli.application import run_application
 

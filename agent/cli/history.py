@@ -15,6 +15,7 @@ from agent.cli.console import open_console, print_json, print_line
 from agent.cli.remembered_flags import remembered_flags
 from agent.cli.same_command import Commands, flags_again
 from agent.cli.session_summary import print_summary
+from agent.lab.git_repository import git_command
 from agent.session.session_json import proposal_dict, session_dict
 from services.security import ClientSecurity
 
@@ -77,7 +78,7 @@ def report(
 def best_diff(lab: Path, tag: str) -> str:
     """The change from the lab's first commit to the best train.py; "" where git cannot tell."""
     branch = f"autoresearch/{tag}"
-    git = ["git", "-C", str(lab)]
+    git = git_command("-C", str(lab))
     try:
         root = subprocess.run(
             [*git, "rev-list", "--max-parents=0", branch],
@@ -87,7 +88,18 @@ def best_diff(lab: Path, tag: str) -> str:
             check=True,
         ).stdout.split()[-1]
         return subprocess.run(
-            [*git, "diff", "--no-color", "--unified=1", root, branch, "--", "train.py"],
+            [
+                *git,
+                "diff",
+                "--no-color",
+                "--no-ext-diff",
+                "--no-textconv",
+                "--unified=1",
+                root,
+                branch,
+                "--",
+                "train.py",
+            ],
             capture_output=True,
             text=True,
             timeout=20,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,30 @@ if TYPE_CHECKING:
 
 IDENTITY_NAME = "autoresearch lab"
 IDENTITY_EMAIL = "lab@autoresearch.invalid"
+# What a person has set for their own projects has no business here: hooks, signatures, converted line ends,
+# filters, programs that show differences.
+SETTINGS = {
+    "user.name": IDENTITY_NAME,
+    "user.email": IDENTITY_EMAIL,
+    "commit.gpgSign": "false",
+    "merge.verifySignatures": "false",
+    "core.hooksPath": "/dev/null",
+    "core.autocrlf": "false",
+    "core.safecrlf": "false",
+    "core.eol": "lf",
+    "core.attributesFile": "/dev/null",
+    "core.fsmonitor": "false",
+    "gc.auto": "0",
+}
+
+
+_OWNED = re.compile(r"dubious ownership in repository at '(.+)'")
+
+
+def git_command(*arguments: str) -> list[str]:
+    """The words of a call of git that heeds nobody's set-up but ours, also in a lab that lost it."""
+    ours = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    return ["git", *ours, *arguments]
 
 
 def open_repository(path: Path) -> Repo | None:
@@ -30,16 +56,30 @@ def make_repository(path: Path, branch: str) -> Repo:
     """A new repository with the lab's own identity, whose first branch is `branch`."""
     git = _import_git()
     with git_errors("making the lab's repository"):
-        repository = git.Repo.init(path, initial_branch=branch)
+        # Other formats, which newer versions of git may be set to, are not known to GitPython.
+        formats = ("-c", "init.defaultObjectFormat=sha1", "-c", "init.defaultRefFormat=files")
+        git.Git(path).execute(
+            git_command(*formats, "init", "--quiet", "--template=", f"--initial-branch={branch}")
+        )
+        repository = git.Repo(path)
         with repository.config_writer() as config:
-            config.set_value("user", "name", IDENTITY_NAME)
-            config.set_value("user", "email", IDENTITY_EMAIL)
-            config.set_value("commit", "gpgsign", "false")
-            config.set_value("core", "autocrlf", "false")
-            # Hooks of the user's other projects have no business here.
-            config.set_value("core", "hooksPath", "/dev/null")
-            config.set_value("gc", "auto", "0")
+            for name, value in SETTINGS.items():
+                section, _, key = name.partition(".")
+                config.set_value(section, key, value)
     return repository  # type: ignore[no-any-return]
+
+
+def has_commit(repository: Repo) -> bool:
+    """Whether anything was ever committed. Raises FailedPreconditionError where git cannot say."""
+    git = _import_git()
+    with git_errors(f"opening the repository {repository.working_dir}"):
+        try:
+            repository.git.execute(git_command("rev-parse", "--quiet", "--verify", "HEAD^{commit}"))
+        except git.GitCommandError as error:
+            if error.status == 1:
+                return False
+            raise
+    return True
 
 
 @contextlib.contextmanager
@@ -51,9 +91,18 @@ def git_errors(doing: str) -> Iterator[None]:
     except ServiceError:
         raise
     except git.GitCommandError as error:
-        raise FailedPreconditionError(f"{doing}: {_last_line(error)}", reason="LAB_FAILED") from error
+        found = _OWNED.search(str(error.stderr))
+        why = _others(found[1]) if found else _last_line(error)
+        raise FailedPreconditionError(f"{doing}: {why}", reason="LAB_FAILED") from error
     except (git.GitError, ValueError, OSError) as error:
         raise FailedPreconditionError(f"{doing}: {error}", reason="LAB_FAILED") from error
+
+
+def _others(path: str) -> str:
+    return (
+        f"{path} belongs to another user, and git does not work in it: give it to this one (chown -R), or, "
+        f"if you trust its owner, `git config --global --add safe.directory {shlex.quote(path)}`"
+    )
 
 
 def _last_line(error: Any) -> str:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from agent.lab.git_repository import (
     IDENTITY_EMAIL,
     IDENTITY_NAME,
+    git_command,
     git_errors,
+    has_commit,
     make_repository,
     open_repository,
 )
@@ -83,7 +85,7 @@ class Workspace:
         """The text of train.py in a commit."""
         with git_errors(f"reading {SOURCE_NAME} of commit {commit[:12]}"):
             data: bytes = self._repository.git.execute(
-                ["git", "show", f"{commit}:{SOURCE_NAME}"],
+                git_command("show", f"{commit}:{SOURCE_NAME}"),
                 stdout_as_string=False,
                 strip_newline_in_stdout=False,
             )
@@ -214,7 +216,7 @@ class Workspace:
         return self._raw(command, *arguments)
 
     def _raw(self, *arguments: str) -> str:
-        return str(self._repository.git.execute(["git", *arguments]))
+        return str(self._repository.git.execute(git_command(*arguments)))
 
 
 def make_lab(lab: Path, tag: str, files: Mapping[str, str], preset: str) -> Workspace:
@@ -235,7 +237,7 @@ def make_lab(lab: Path, tag: str, files: Mapping[str, str], preset: str) -> Work
                 raise FailedPreconditionError(f"the template names a file outside the lab: {name!r}")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8", newline="")
-        workspace._git("add", "--all")
+        workspace._git("add", "--force", "--", *sorted(texts))
         workspace._git("commit", "--quiet", "--no-verify", "-m", f"Template, preset {preset}")
     return workspace
 
@@ -248,7 +250,7 @@ def open_lab(lab: Path, tag: str) -> Workspace | None:
     if not _holds_anything(lab) or _is_half_made(lab):
         return None
     repository = open_repository(lab)
-    if repository is None or not _is_ours(repository) or not repository.head.is_valid():
+    if repository is None or not _is_ours(repository) or not has_commit(repository):
         raise _not_ours(lab)
     return Workspace(lab, tag, repository)
 
@@ -262,7 +264,7 @@ def _holds_anything(lab: Path) -> bool:
 def _is_half_made(lab: Path) -> bool:
     """Whether a crash ended `make_lab` before its commit."""
     repository = open_repository(lab)
-    if repository is None or repository.head.is_valid():
+    if repository is None or has_commit(repository):
         return False
     bare = all(entry.name in (".git", STATE_NAME) for entry in lab.iterdir())
     return bare or _is_ours(repository)
