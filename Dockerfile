@@ -31,7 +31,7 @@ COPY memoryd/__init__.py memoryd/__init__.py
 COPY trainer/__init__.py trainer/__init__.py
 COPY agent/__init__.py agent/__init__.py
 # Left out for size: compiled code, numpy's tests, type stubs, and the wheel's second copy of librtlsdr.
-RUN /opt/uv/bin/uv pip install --no-compile-bytecode -q -c constraints.txt ".[entropyd,rtlsdr,otel]" \
+RUN env -u UV_COMPILE_BYTECODE /opt/uv/bin/uv pip install --no-compile-bytecode -q -c constraints.txt ".[entropyd,rtlsdr,otel]" \
  && find /opt/venv -type d -name tests -path '*/numpy/*' -prune -exec rm -rf {} + \
  && find /opt/venv -name '*.pyi' -delete \
  && find /opt/venv -name 'librtlsdr.so.0.*' -execdir ln -sf librtlsdr.so.0 {} \;
