@@ -26,7 +26,7 @@ from trainer.evaluation.auditing import Scored, audit_first, audit_second, audit
 from trainer.evaluation.audits import ON_CPU, ON_GPU, most_telling
 from trainer.evaluation.candidate_server import HOST, CandidateServer
 from trainer.evaluation.device_buffer import DeviceBuffer, find_gpu, plan_buffers
-from trainer.evaluation.job import EvaluationJob, parse_job
+from trainer.evaluation.job import EvaluationJob, obstacle_of, parse_job
 from trainer.evaluation.scoring import Tally, bits_per_byte, token_nats
 from trainer.evaluation.training_rows import rows_checksum
 from trainer.experiment import Audit, Evaluation, Finding
@@ -220,12 +220,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         if options.job is not None:
-            report = _run(parse_job(options.job.read_text(encoding="utf-8")))
-            print(report.to_json())  # noqa: T201
+            print(_run(parse_job(options.job.read_text(encoding="utf-8"))).to_json())  # noqa: T201
             return 0
         report = _run_by_hand(options)
     except (ServiceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        if options.job is not None:
+            print(obstacle_of(error).to_json())  # noqa: T201
         return 1
     if report.finding is not None:
         print(f"refused: {report.finding}: {report.message}", file=sys.stderr)  # noqa: T201

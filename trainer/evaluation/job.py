@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import asdict, dataclass
+
+from services.errors import ResourceExhaustedError, ServiceError
+from trainer.experiment import Failure
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,22 @@ def parse_job(text: str) -> EvaluationJob:
     fields = json.loads(text)
     lists = {name: tuple(fields[name]) for name in ("gpus", "container", "masked")}
     return EvaluationJob(**{**fields, **lists})
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why there is no report, though the candidate did nothing: a full disk, a damaged data set."""
+
+    failure: Failure
+    message: str
+
+    def to_json(self) -> str:
+        return json.dumps({"type": "obstacle", **asdict(self)})
+
+
+def obstacle_of(error: ServiceError | OSError) -> Obstacle:
+    """What the daemon is told of an error that ended the evaluator."""
+    full = isinstance(error, ResourceExhaustedError) or (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    )
+    return Obstacle(Failure.DISK_FULL if full else Failure.DATA_ERROR, str(error))

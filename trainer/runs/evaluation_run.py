@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from trainer.data.dataset import Dataset
 from trainer.evaluate import Report
-from trainer.evaluation.job import EvaluationJob
+from trainer.evaluation.job import EvaluationJob, Obstacle
 from trainer.executor import Job
 from trainer.experiment import Failure
 from trainer.presets import PRESETS
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LARGEST_REPORT = 1 << 20
 _REPORT = TypeAdapter(Report)
+_OBSTACLE = TypeAdapter(Obstacle)
 
 
 class EvaluationRun:
@@ -42,7 +43,8 @@ class EvaluationRun:
         self._job, self._dataset, self._settings, self._folder = job, dataset, settings, folder
 
     async def score(self, record: TrainingRecord) -> tuple[Report | None, tuple[Failure, str]]:
-        """The report, or None and why there is none. Cancelling it ends all processes first."""
+        """The report, or None and why there is none. Cancelling it ends all processes first. Raises OSError
+        where this process cannot write."""
         job_path = self._folder.evaluation / "job.json"
         job_path.write_text(self._evaluation_job(record).to_json(), encoding="utf-8")
         process = await SupervisedProcess.start(
@@ -58,7 +60,8 @@ class EvaluationRun:
             reading = asyncio.create_task(collector.read("stderr", process.stderr))
             output = await read_whole(process.stdout, LARGEST_REPORT)
             ending = await process.wait()
-            await asyncio.wait([reading], timeout=5)
+            if reading in (await asyncio.wait([reading], timeout=5))[0]:
+                reading.result()
         finally:
             await asyncio.shield(process.stop())
             collector.close()
@@ -69,17 +72,22 @@ class EvaluationRun:
     ) -> tuple[Report | None, tuple[Failure, str]]:
         try:
             fields = json.loads(output.decode().strip().splitlines()[-1])
-            if fields.pop("type") == "report":
+            if (kind := fields.pop("type")) == "report":
                 return _REPORT.validate_python(fields), (Failure.INTERNAL, "")
+            if kind == "obstacle":
+                obstacle = _OBSTACLE.validate_python(fields)
+                return None, (obstacle.failure, obstacle.message)
         except (ValueError, IndexError, KeyError, AttributeError):
             pass
         if ending.limit == "wall":
             return None, (Failure.TIMEOUT, "the evaluation took longer than its limit")
         if ending.limit in LIMIT_MESSAGES:
             return None, (Failure.OUT_OF_HOST_MEMORY, "the evaluation used more than its cap")
-        last = tail[-1] if tail else f"code {ending.code}, signal {ending.signal}"
-        if last.startswith("error: "):
-            return None, (Failure.DATA_ERROR, last.removeprefix("error: "))
+        if ending.signal:
+            return None, (Failure.KILLED, f"the evaluator was killed by signal {ending.signal}")
+        if ending.error:
+            return None, (Failure.INTERNAL, f"the evaluator could not be started: {ending.error}")
+        last = tail[-1] if tail else f"code {ending.code}"
         return None, (Failure.INTERNAL, f"the evaluator ended without a report: {last}")
 
     def _evaluation_job(self, record: TrainingRecord) -> EvaluationJob:

@@ -46,9 +46,16 @@ class OutputCollector:
         self._on_line, self._over_limit = on_line, over_limit
 
     async def read(self, name: str, stream: asyncio.StreamReader) -> None:
-        """Reads a stream to its end."""
+        """Reads a stream to its end. Raises OSError where its lines could not be written, then as well: who
+        prints them would otherwise wait for ever."""
+        unwritten: OSError | None = None
         while chunk := await stream.read(65_536):
-            self.feed(name, chunk)
+            try:
+                self.feed(name, chunk)
+            except OSError as error:
+                unwritten = error
+        if unwritten is not None:
+            raise unwritten
         self.finish()
 
     def feed(self, name: str, chunk: bytes) -> None:
@@ -74,6 +81,7 @@ class OutputCollector:
         self._rests.clear()
 
     def close(self) -> None:
+        """Raises OSError where what is left cannot be written."""
         self._file.close()
 
     def _take(self, name: str, raw: bytes) -> None:
