@@ -26,6 +26,7 @@ import select
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import numpy as np
@@ -78,57 +79,63 @@ class LogitClient:
         self._memory = memory
         self._offset = offset
         self._timeout = timeout
+        if os.name == "posix":
+            os.set_blocking(request_fd, False)  # who does not read must not keep the evaluator for ever
 
     def wait_held(self) -> None:
         """Waits until a candidate that was told to hold has loaded all but itself."""
-        self._expect(HELD, time.monotonic() + self._timeout)
+        self._expect(HELD, self._deadline())
 
     def begin(self) -> None:
         """Lets such a candidate load itself."""
-        self._write(HEADER.pack(MAGIC, 0, 0, BEGIN, 0))
+        self._write(HEADER.pack(MAGIC, 0, 0, BEGIN, 0), self._deadline())
 
     def wait_ready(self) -> int:
         """Waits for READY and returns the candidate's vocabulary size."""
-        deadline = time.monotonic() + self._timeout
+        deadline = self._deadline()
         self._expect(READY, deadline)
         return int(LENGTH.unpack(self._read(LENGTH.size, deadline))[0])
 
     def logits(self, tokens: npt.NDArray[np.int32], out: npt.NDArray[np.float32]) -> None:
         """Asks for the logits of tokens [B, T] and copies them into out [B, T, V]."""
         batch, length = tokens.shape
-        deadline = time.monotonic() + self._timeout
+        deadline = self._deadline()
         header = HEADER.pack(MAGIC, batch, length, 0, self._offset)
         raw = np.ascontiguousarray(tokens, dtype=np.int32)
         if self._memory is None:
-            self._write(header + raw.tobytes())
+            self._write(header + raw.tobytes(), deadline)
             self._expect(OK, deadline)
             out[:] = np.frombuffer(self._read(out.nbytes, deadline), dtype=np.float32).reshape(out.shape)
             return
         self._memory[: raw.nbytes] = raw.tobytes()
-        self._write(header)
+        self._write(header, deadline)
         self._expect(OK, deadline)
         shared = np.frombuffer(self._memory, dtype=np.float32, count=out.size, offset=self._offset)
         np.copyto(out, shared.reshape(out.shape))
 
     def open_device(self) -> None:
         """Has the candidate open its device memory. Raises CandidateFailedError where it cannot."""
-        self._write(HEADER.pack(MAGIC, 0, 0, OPEN, 0))
-        self._expect(OK, time.monotonic() + self._timeout)
+        deadline = self._deadline()
+        self._write(HEADER.pack(MAGIC, 0, 0, OPEN, 0), deadline)
+        self._expect(OK, deadline)
 
     def answer_on_device(self, tokens: npt.NDArray[np.int32]) -> None:
         """Returns once the logits of tokens [B, T] stand in the device memory."""
         batch, length = tokens.shape
-        deadline = time.monotonic() + self._timeout
+        deadline = self._deadline()
         raw = np.ascontiguousarray(tokens, dtype=np.int32).tobytes()
-        self._write(HEADER.pack(MAGIC, batch, length, DEVICE, 0) + raw)
+        self._write(HEADER.pack(MAGIC, batch, length, DEVICE, 0) + raw, deadline)
         self._expect(OK, deadline)
 
     def end(self) -> None:
         """Asks the candidate to leave; no error when it already has."""
         try:
-            self._write(HEADER.pack(MAGIC, 0, 0, END, 0))
+            self._write(HEADER.pack(MAGIC, 0, 0, END, 0), self._deadline())
         except ChannelError:
             pass
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._timeout
 
     def _expect(self, wanted: bytes, deadline: float) -> None:
         status = self._read(1, deadline)
@@ -148,9 +155,9 @@ class LogitClient:
     def _read(self, count: int, deadline: float) -> bytes:
         return read_exactly(self._reply, count, deadline)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, deadline: float) -> None:
         try:
-            write_all(self._request, data)
+            write_all(self._request, data, deadline)
         except OSError as error:
             raise ChannelError("the candidate closed its request pipe") from error
 
@@ -239,12 +246,7 @@ def read_exactly(descriptor: int, count: int, deadline: float | None) -> bytes:
     """Reads count bytes. Raises ChannelError at end of file or after the monotonic deadline."""
     parts = []
     while count:
-        if deadline is not None and os.name == "posix":
-            left = deadline - time.monotonic()
-            poller = select.poll()
-            poller.register(descriptor, select.POLLIN)
-            if left <= 0 or not poller.poll(left * 1000):
-                raise ChannelError("no answer in time")
+        _wait(descriptor, deadline)
         part = os.read(descriptor, min(count, 1 << 20))
         if not part:
             raise ChannelError("the channel was closed")
@@ -253,7 +255,20 @@ def read_exactly(descriptor: int, count: int, deadline: float | None) -> bytes:
     return b"".join(parts)
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes, deadline: float | None = None) -> None:
+    """Writes data. Raises ChannelError after the monotonic deadline, where the descriptor does not block."""
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        _wait(descriptor, deadline, writing=True)
+        with suppress(BlockingIOError):
+            view = view[os.write(descriptor, view) :]
+
+
+def _wait(descriptor: int, deadline: float | None, *, writing: bool = False) -> None:
+    if deadline is None or os.name != "posix":
+        return
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT if writing else select.POLLIN)
+    left = deadline - time.monotonic()
+    if left <= 0 or not poller.poll(left * 1000):
+        raise ChannelError("no answer in time")

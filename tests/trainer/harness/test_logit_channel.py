@@ -82,6 +82,31 @@ def test_silence_is_an_error_in_time(ends: Ends) -> None:
         ends.client.wait_ready()
 
 
+@pytest.mark.timeout(20)
+def test_a_candidate_that_reads_no_request_is_an_error_in_time(ends: Ends) -> None:
+    """More than a pipe holds; on the device tokens go through the pipe in either case."""
+    with pytest.raises(ChannelError, match="in time"):
+        ends.client.answer_on_device(np.zeros((4, 50_000), np.int32))
+
+
+def test_a_request_of_more_than_a_pipe_holds_arrives_whole(ends: Ends) -> None:
+    seen: list[npt.NDArray[np.int32]] = []
+
+    class Seeing(Table):
+        def answer(self, tokens: npt.NDArray[np.int32]) -> None:
+            seen.append(tokens.copy())
+
+    ends.server.offer(Seeing())
+    thread = threading.Thread(target=lambda: ends.server.serve(answer))
+    thread.start()
+    tokens = np.arange(200_000, dtype=np.int32).reshape(4, -1)
+    ends.client.answer_on_device(tokens)
+    assert np.array_equal(seen[0], tokens)
+    ends.client.end()
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+
+
 def test_a_closed_pipe_and_nonsense_are_errors(ends: Ends) -> None:
     os.write(ends.reply_write, b"?")
     with pytest.raises(ChannelError, match="answered"):
