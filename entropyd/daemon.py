@@ -42,7 +42,11 @@ async def serve(settings: EntropydSettings) -> None:
     tuning = settings.tuning()
     refuse_missing_file(settings.source, tuning.chunk_bytes)
     open_source = source_opener(
-        settings.source, tuning, token=settings.remote_token(), usb_devices=settings.usb_devices
+        settings.source,
+        tuning,
+        token=settings.remote_token(),
+        usb_devices=settings.usb_devices,
+        trust=settings.https_trust(),
     )
     dispenser = Dispenser(
         pool=FullPool(Ledger()), generator=Generator(), health=HealthRecord(), monotonic=time.monotonic

@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from entropyd.sources.tuning import QUIET_FREQUENCY_HZ, Tuning, default_sample_rate
 from entropyd.station import Timers
+from services.outgoing_https import HttpsTrust, https_trust
 from services.security import read_secret
 from services.settings import DaemonSettings
 
@@ -29,7 +30,7 @@ class EntropydSettings(DaemonSettings):
     """Address of the HTTP side and /metrics; port 0 picks a free one and prints it."""
     source: str = "auto"
     """auto (the dongle if there is one, else the system), rtlsdr:[SERIAL], rtl_tcp://HOST:PORT, file:PATH,
-    http://HOST:9090, or os:."""
+    http(s)://HOST:9090, or os:."""
     state: Path | None = None
     """Folder of the signing key, receipts, seed packs and site report; without one they end with the
     process."""
@@ -53,6 +54,12 @@ class EntropydSettings(DaemonSettings):
     """Bearer token for an http:// source; prefer --source-token-file."""
     source_token_file: Path | None = None
     """File with the bearer token for an http:// source."""
+    https_ca: Path | None = None
+    """CA of an https:// source, beside the system's (PEM)."""
+    https_cert: Path | None = None
+    """Certificate that entropyd shows to an https:// source that asks for one (PEM)."""
+    https_key: Path | None = None
+    """Private key of --https-cert (PEM)."""
     chunk_bytes: int = Field(default=262_144, ge=32_768, le=4_194_304, multiple_of=16_384)
     """Bytes tested at a time."""
     settle_seconds: float = Field(default=1.0, ge=0)
@@ -87,6 +94,10 @@ class EntropydSettings(DaemonSettings):
             absent_most=self.absent_most_seconds,
             permanent=self.permanent_seconds,
         )
+
+    def https_trust(self) -> HttpsTrust:
+        """Raises ConfigurationError for files that are no use."""
+        return https_trust(self.https_ca, self.https_cert, self.https_key)
 
     def remote_token(self) -> str | None:
         """Raises ConfigurationError when the file cannot be read."""

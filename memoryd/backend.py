@@ -14,6 +14,7 @@ from typing import Protocol
 
 from memoryd.memory import Batch, Edge, Event, Memory
 from services.errors import ConfigurationError
+from services.outgoing_https import SYSTEM_TRUST, HttpsTrust
 
 
 class Capability(StrEnum):
@@ -100,12 +101,15 @@ class MemoryBackend(Protocol):
         """Ends connections; waits for batches already given. Safe to call twice."""
 
 
-async def open_backend(url: str, *, read_only: bool = False) -> MemoryBackend:
+async def open_backend(
+    url: str, *, read_only: bool = False, trust: HttpsTrust = SYSTEM_TRUST
+) -> MemoryBackend:
     """Opens the backend that a URL names, creating an empty store where there is none.
 
     `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user@host/database`,
-    `ferricula+http://host:8765`. Raises ConfigurationError for an unknown scheme, a store that a newer
-    version wrote, a lost volume or a missing driver; UnavailableError when a server does not answer.
+    `ferricula+http(s)://host:8765`, whose certificate `trust` is about. Raises ConfigurationError for an
+    unknown scheme, a store that a newer version wrote, a lost volume or a missing driver; UnavailableError
+    when a server does not answer.
     """
     scheme = url.partition(":")[0].lower()
     match scheme:
@@ -125,7 +129,7 @@ async def open_backend(url: str, *, read_only: bool = False) -> MemoryBackend:
         case "ferricula+http" | "ferricula+https":
             from memoryd.ferricula.backend import open_ferricula
 
-            return await open_ferricula(url, read_only=read_only)
+            return await open_ferricula(url, read_only=read_only, trust=trust)
     raise ConfigurationError(
         f"--backend: {url!r} has no known scheme; use sqlite:///PATH, postgresql://… or ferricula+http://…"
     )

@@ -44,7 +44,7 @@ def build_feed(settings: MemorydSettings) -> FirstFeed:
     if settings.radio_url:
         if not urlsplit(settings.radio_url).hostname or not settings.radio_url.startswith("http"):
             raise ConfigurationError(f"--radio-url: {settings.radio_url!r} is not http://HOST:PORT")
-        feeds.append(RadioFeed(settings.radio_url))
+        feeds.append(RadioFeed(settings.radio_url, settings.https_trust()))
     if settings.local_entropy:
         feeds.append(LocalFeed())
     return FirstFeed(*feeds)

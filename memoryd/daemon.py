@@ -73,11 +73,12 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
         settings, stack = self._settings, self._stack
         sentinel = Sentinel.of(settings.backend, settings.sentinel)
         sentinel.check_before_opening(accept_empty=settings.accept_empty_store)
-        backend = await open_backend(settings.backend, read_only=settings.read_only)
+        trust = settings.https_trust()
+        backend = await open_backend(settings.backend, read_only=settings.read_only, trust=trust)
         stack.push_async_callback(backend.close)
         await sentinel.check(backend, accept_empty=settings.accept_empty_store)
         token = settings.embedder_token.get_secret_value() if settings.embedder_token else None
-        embedder = await open_embedder(settings.embedder, token=token)
+        embedder = await open_embedder(settings.embedder, token=token, trust=trust)
         stack.push_async_callback(embedder.close)
         feed = await stack.enter_async_context(build_feed(settings))
         self.engine = await open_engine(
@@ -111,7 +112,9 @@ class Daemon(AbstractAsyncContextManager["Daemon"]):
         from memoryd.mcp_tools import FerriculaHere, FerriculaHttp
 
         settings, security = self._settings, self._settings.security()
-        radio = FerriculaHttp(settings.radio_url) if settings.radio_url else None
+        radio = None
+        if settings.radio_url:
+            radio = FerriculaHttp(settings.radio_url, trust=settings.https_trust())
         if radio is not None:
             self._stack.push_async_callback(radio.close)
         here = FerriculaHere(self._api)

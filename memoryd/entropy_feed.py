@@ -14,6 +14,7 @@ from autoresearch.entropy.v1 import entropy_pb2 as pb
 
 from services.entropy_client import EntropyClient
 from services.errors import ServiceError
+from services.outgoing_https import SYSTEM_TRUST, HttpsTrust, explain_https
 
 BYTES_PER_TICK = 64
 _SOURCES = {pb.SOURCE_RADIO: "radio", pb.SOURCE_OS: "os", pb.SOURCE_FILE: "file", pb.SOURCE_REMOTE: "remote"}
@@ -57,8 +58,10 @@ class EntropydFeed:
 class RadioFeed:
     """The HTTP API of gnosis-radio and its kin; what lies behind it is not known, so it is "remote"."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, trust: HttpsTrust = SYSTEM_TRUST) -> None:
         self._url = url.rstrip("/")
+        self._trust = trust
+        self._complaint = ""
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(self, byte_count: int) -> Deposit | None:
@@ -66,18 +69,26 @@ class RadioFeed:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1.0))
         address = f"{self._url}/api/entropy?bytes={byte_count}&format=json"
         try:
-            async with self._session.get(address) as response:
+            async with self._session.get(address, ssl=self._trust) as response:
                 if response.status != 200:
                     return None
                 body = await response.json(content_type=None)
             data = bytes.fromhex(str(body.get("entropy_hex") or body.get("hex") or ""))
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
+            self._complain(explain_https(error, self._url))
             log.debug("the radio does not answer: %s", error)
             return None
+        self._complain(None)
         if not data:
             return None  # a radio whose pool is empty answers so
         label = str(body.get("source", "remote"))
         return Deposit(data[:byte_count], label if label in ("radio", "os", "file") else "remote")
+
+    def _complain(self, why: str | None) -> None:
+        """A certificate does not mend itself, as a radio that is away may: once, where it is read."""
+        if why and why != self._complaint:
+            log.warning("--radio-url: %s does not answer: %s", self._url, why)
+        self._complaint = why or ""
 
     async def close(self) -> None:
         if self._session is not None:

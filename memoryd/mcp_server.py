@@ -16,6 +16,7 @@ from memoryd.mcp_tools import CognitiveTools, Ferricula, FerriculaHttp, Surface,
 from services.addresses import Address, parse_address
 from services.errors import ConfigurationError
 from services.lifecycle import announce, wait_for_end
+from services.outgoing_https import https_trust
 from services.security import ServerSecurity, read_secret, refuse_open_listen
 
 try:
@@ -131,6 +132,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("memoryd mcp", description=main.__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8765", help="a memoryd or ferricula")
     parser.add_argument("--token-file", type=Path, help="bearer token for that URL")
+    parser.add_argument("--https-ca", type=Path, help="CA of an https:// URL, beside the system's (PEM)")
+    parser.add_argument("--https-cert", type=Path, help="certificate for a URL that asks for one (PEM)")
+    parser.add_argument("--https-key", type=Path, help="private key of --https-cert (PEM)")
     parser.add_argument("--surface", choices=("cognitive", "system", "all"), default="all")
     parser.add_argument("--radio-url", default="", help="where offer_entropy fetches from")
     parser.add_argument("--listen", default="", help="HOST:PORT for streamable HTTP instead of stdio")
@@ -143,8 +147,9 @@ async def _serve(given: argparse.Namespace) -> int:
     if address is not None:
         way_out = "a token to the daemon's own --mcp-listen"
         refuse_open_listen(address, ServerSecurity(), flag="--listen", way_out=way_out)
-    http = FerriculaHttp(given.url, read_secret(given.token_file, "--token-file"))
-    radio = FerriculaHttp(given.radio_url) if given.radio_url else None
+    trust = https_trust(given.https_ca, given.https_cert, given.https_key)
+    http = FerriculaHttp(given.url, read_secret(given.token_file, "--token-file"), trust=trust)
+    radio = FerriculaHttp(given.radio_url, trust=trust) if given.radio_url else None
     server = build_server(http, surface=given.surface, reads_files=not given.listen, radio=radio)
     try:
         if address is None:

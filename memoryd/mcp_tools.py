@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import aiohttp
 
+from services.outgoing_https import SYSTEM_TRUST, HttpsTrust, explain_https
+
 if TYPE_CHECKING:
     from memoryd.http.api import FerriculaApi
 
@@ -65,8 +67,9 @@ class FerriculaHere:
 class FerriculaHttp:
     """Calls the HTTP API; opens its session on the first call."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, *, trust: HttpsTrust = SYSTEM_TRUST) -> None:
         self.url = url.rstrip("/")
+        self._trust = trust
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -76,11 +79,16 @@ class FerriculaHttp:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS))
         try:
             async with self._session.request(
-                method, f"{self.url}{path}", data=body_of(body) or None, headers=self._headers
+                method,
+                f"{self.url}{path}",
+                data=body_of(body) or None,
+                headers=self._headers,
+                ssl=self._trust,
             ) as response:
                 text = await response.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            return f"error: {self.url} does not answer: {error or 'time is over'}"
+            why = explain_https(error, self.url) or str(error) or "time is over"
+            return f"error: {self.url} does not answer: {why}"
         return result_of(text)
 
     async def close(self) -> None:

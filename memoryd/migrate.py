@@ -7,12 +7,14 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from memoryd.backend import Capability, MemoryBackend, open_backend
 from memoryd.embedding.embedder import Embedder, open_embedder
 from memoryd.memory import Batch, Memory, pack_vector
 from memoryd.store_copy import copy_rest, memories_of, memory_digest, store_digest
 from services.errors import ConfigurationError, DataLossError, FailedPreconditionError, ServiceError
+from services.outgoing_https import https_trust
 
 MARK = "migration"  # named value in the target: the source that a migration under way comes from
 
@@ -144,11 +146,12 @@ async def _embed(memories: list[Memory], embedder: Embedder) -> list[Memory]:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    source = await open_backend(options.source, read_only=True)
+    trust = https_trust(options.https_ca)
+    source = await open_backend(options.source, read_only=True, trust=trust)
     try:
-        target = await open_backend(options.target)
+        target = await open_backend(options.target, trust=trust)
         try:
-            embedder = await open_embedder(options.embedder)
+            embedder = await open_embedder(options.embedder, trust=trust)
             try:
                 result = await migrate(source, target, embedder, report=_say)
             finally:
@@ -173,6 +176,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="memoryd migrate", description=__doc__)
     parser.add_argument("--from", dest="source", required=True, help="URL of the store to read")
     parser.add_argument("--to", dest="target", required=True, help="URL of the empty store to fill")
+    parser.add_argument("--https-ca", type=Path, help="CA of a ferricula+https:// store, beside the system's")
     parser.add_argument("--embedder", default="static", help="used where the source gives no vectors")
     options = parser.parse_args(list(argv))
     if options.source == options.target:
@@ -189,8 +193,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _demand_file(url: str) -> None:
     """A mistyped path must not become an empty store that is then copied with success."""
-    from pathlib import Path
-
     path = Path(url.removeprefix("sqlite:///"))
     if not path.is_file():
         raise ConfigurationError(f"--from: there is no store at {path}")

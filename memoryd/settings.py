@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.errors import ConfigurationError
+from services.outgoing_https import HttpsTrust, https_trust
 from services.settings import DaemonSettings
 
 
@@ -25,7 +26,7 @@ class MemorydSettings(DaemonSettings):
     http_listen: str = "127.0.0.1:8765"
     """Address of ferricula's HTTP API, the dashboard and /metrics; port 0 picks a free one and prints it."""
     backend: str = "sqlite:///memory.db"
-    """sqlite:///PATH, postgresql://USER@HOST/DATABASE or ferricula+http://HOST:8765."""
+    """sqlite:///PATH, postgresql://USER@HOST/DATABASE or ferricula+http(s)://HOST:8765."""
     read_only: bool = False
     """Open the store for reading only."""
     embedder: str = "static"
@@ -43,7 +44,13 @@ class MemorydSettings(DaemonSettings):
     entropy_key: Path | None = None
     """Private key of --entropy-cert (PEM)."""
     radio_url: str = ""
-    """http:// address of a gnosis-radio, asked when entropyd does not answer."""
+    """http(s):// address of a gnosis-radio, asked when entropyd does not answer."""
+    https_ca: Path | None = None
+    """CA of https:// servers that memoryd calls: radio, remote store, embedder; beside the system's (PEM)."""
+    https_cert: Path | None = None
+    """Certificate that memoryd shows to an https:// server that asks for one (PEM)."""
+    https_key: Path | None = None
+    """Private key of --https-cert (PEM)."""
     local_entropy: bool = False
     """Let the operating system feed the clock when nothing else does, so that the store dreams by itself."""
     clock_tick_seconds: float = Field(default=60.0, ge=0)
@@ -78,6 +85,10 @@ class MemorydSettings(DaemonSettings):
     """File that keeps search terms from start to start, only to be fast; default: beside a SQLite store."""
     accept_empty_store: bool = False
     """Start with an empty store although the sentinel knows of a full one."""
+
+    def https_trust(self) -> HttpsTrust:
+        """Raises ConfigurationError for files that are no use."""
+        return https_trust(self.https_ca, self.https_cert, self.https_key)
 
 
 def with_ferricula_ports(

@@ -68,9 +68,9 @@ class ServerSecurity:
         if self.cert is None or self.key is None:
             return None
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        _load_pair(context, self.cert, self.key, "--tls-cert", "--tls-key")
+        load_pair(context, self.cert, self.key, "--tls-cert", "--tls-key")
         if self.client_ca is not None:
-            _load_roots(context, self.client_ca, "--tls-client-ca")
+            load_roots(context, self.client_ca, "--tls-client-ca")
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
@@ -89,9 +89,9 @@ class ClientSecurity:
         if self.ca is None:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # only to hear what is wrong: gRPC would not say
-        _load_roots(context, self.ca, "ca")
+        load_roots(context, self.ca, "ca")
         if self.cert is not None and self.key is not None:
-            _load_pair(context, self.cert, self.key, "cert", "key")
+            load_pair(context, self.cert, self.key, "cert", "key")
         return grpc.ssl_channel_credentials(
             root_certificates=read_bytes(self.ca, "ca"),
             private_key=read_bytes(self.key, "key") if self.key else None,
@@ -132,7 +132,8 @@ def read_bytes(path: Path, name: str) -> bytes:
         raise ConfigurationError(f"{name}: cannot read {path}: {error.strerror}") from error
 
 
-def _load_pair(context: ssl.SSLContext, cert: Path, key: Path, cert_name: str, key_name: str) -> None:
+def load_pair(context: ssl.SSLContext, cert: Path, key: Path, cert_name: str, key_name: str) -> None:
+    """Raises ConfigurationError that names the settings."""
     read_bytes(cert, cert_name)
     read_bytes(key, key_name)
     try:
@@ -145,7 +146,8 @@ def _load_pair(context: ssl.SSLContext, cert: Path, key: Path, cert_name: str, k
         ) from error
 
 
-def _load_roots(context: ssl.SSLContext, path: Path, name: str) -> None:
+def load_roots(context: ssl.SSLContext, path: Path, name: str) -> None:
+    """Raises ConfigurationError that names the setting."""
     read_bytes(path, name)
     try:
         context.load_verify_locations(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from entropyd.source import EntropySource, SourceUnavailableError
 from entropyd.sources.tuning import Tuning
 from services.errors import ConfigurationError
+from services.outgoing_https import SYSTEM_TRUST, HttpsTrust
 
 
 def refuse_missing_file(url: str, chunk_bytes: int) -> None:
@@ -25,7 +26,12 @@ def refuse_missing_file(url: str, chunk_bytes: int) -> None:
 
 
 def source_opener(
-    url: str, tuning: Tuning, *, token: str | None = None, usb_devices: Path | None = None
+    url: str,
+    tuning: Tuning,
+    *,
+    token: str | None = None,
+    usb_devices: Path | None = None,
+    trust: HttpsTrust = SYSTEM_TRUST,
 ) -> Callable[[], EntropySource]:
     """A maker of unopened sources for `url`. Raises ConfigurationError for a URL that is none."""
     scheme, _, rest = url.partition(":")
@@ -52,7 +58,7 @@ def source_opener(
             from entropyd.sources.http_source import HttpSource, check_http_url
 
             checked = check_http_url(url)
-            return lambda: HttpSource(checked, token=token)
+            return lambda: HttpSource(checked, token=token, trust=trust)
         case "file":
             from entropyd.sources.file_source import FileSource, parse_file_url
 

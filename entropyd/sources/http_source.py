@@ -22,6 +22,7 @@ from entropyd.source import (
     SourceUnavailableError,
 )
 from services.errors import ConfigurationError
+from services.outgoing_https import SYSTEM_TRUST, HttpsTrust, explain_https
 
 REQUEST_BYTES = 4096
 LARGEST_ANSWER = 64 * 1024
@@ -36,12 +37,14 @@ class HttpSource:
         url: str,
         *,
         token: str | None = None,
+        trust: HttpsTrust = SYSTEM_TRUST,
         interval: float = 1.0,
         timeout: float = 3.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._trust = trust
         self._interval = interval
         self._timeout = timeout
         self._sleep = sleep
@@ -88,14 +91,13 @@ class HttpSource:
             raise SourceUnavailableError("the connection is closed", cause="unplugged")
         target = f"{self._url}/api/entropy?bytes={REQUEST_BYTES}&format=json"
         try:
-            async with self._session.get(target, allow_redirects=False) as response:
+            async with self._session.get(target, allow_redirects=False, ssl=self._trust) as response:
                 status, text = response.status, b""
                 while len(text) < LARGEST_ANSWER and (part := await response.content.read(LARGEST_ANSWER)):
                     text += part  # `read` alone gives what the first packets brought
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise SourceUnavailableError(
-                f"{self._url} does not answer: {error!r}", cause="refused"
-            ) from error
+            why = explain_https(error, self._url) or repr(error)
+            raise SourceUnavailableError(f"{self._url} does not answer: {why}", cause="refused") from error
         if status != 200:
             raise SourceUnavailableError(f"{self._url} answered with HTTP {status}", cause="refused")
         data, statement = parse_answer(text, self._url)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.errors import ConfigurationError, UnavailableError
+from services.outgoing_https import SYSTEM_TRUST, HttpsTrust
 
 Matrix = NDArray[np.float32]
 REASON = "EMBEDDER_UNAVAILABLE"
@@ -68,11 +69,11 @@ class NoEmbedder:
         return None
 
 
-async def open_embedder(name: str, *, token: str | None = None) -> Embedder:
+async def open_embedder(name: str, *, token: str | None = None, trust: HttpsTrust = SYSTEM_TRUST) -> Embedder:
     """Opens the embedder that `name` asks for: "static", "minilm", "none" or a shivvr-compatible http(s) URL.
 
-    `token` is sent to a URL as a bearer token. Raises ConfigurationError for an unknown name or an extra
-    that is not installed. A URL is not contacted here.
+    `token` is sent to a URL as a bearer token, `trust` says whose certificate it may have. A URL is not
+    contacted here. Raises ConfigurationError for an unknown name or an extra that is not installed.
     """
     match name.partition(":")[0].lower():
         case "none":
@@ -88,7 +89,7 @@ async def open_embedder(name: str, *, token: str | None = None) -> Embedder:
         case "http" | "https":
             from memoryd.embedding.service import open_service
 
-            return open_service(name, token=token)
+            return open_service(name, token=token, trust=trust)
     raise ConfigurationError(
         f"--embedder: {name!r} is not known; use static, minilm, none or the http:// URL of a service"
     )

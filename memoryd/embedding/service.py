@@ -13,6 +13,7 @@ import numpy as np
 
 from memoryd.embedding.embedder import REASON, Embedder, Matrix
 from services.errors import ConfigurationError, UnavailableError
+from services.outgoing_https import SYSTEM_TRUST, HttpsTrust, explain_https
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
@@ -25,7 +26,7 @@ HEALTH_SECONDS = 5.0  # how long one look at the service's health is believed
 class ServiceEmbedder:
     """Asks `url` for one text at a time. The first vector fixes the dimension; another length is refused."""
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
+    def __init__(self, url: str, *, token: str | None = None, trust: HttpsTrust = SYSTEM_TRUST) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
             raise ConfigurationError(
@@ -38,6 +39,7 @@ class ServiceEmbedder:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         self.name = urlunsplit((parts.scheme, f"{host}:{port}", "", "", ""))
         self.dimension = 0
+        self._trust = trust
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._answer_seconds = ANSWER_SECONDS_TLS if parts.scheme == "https" else ANSWER_SECONDS
         self._slots = asyncio.Semaphore(CONCURRENT_CALLS)
@@ -55,7 +57,7 @@ class ServiceEmbedder:
         if self._health is not None and now - self._health[0] < HEALTH_SECONDS:
             return self._health[1]
         try:
-            async with self._open_session().get(f"{self.name}/health"):
+            async with self._open_session().get(f"{self.name}/health", ssl=self._trust):
                 up = True  # any HTTP answer counts, whatever its status
         except (OSError, TimeoutError, _client_error()):
             up = False
@@ -97,7 +99,10 @@ class ServiceEmbedder:
 
     async def _post(self, path: str, body: object) -> object:
         try:
-            async with self._slots, self._open_session().post(f"{self.name}{path}", json=body) as response:
+            async with (
+                self._slots,
+                self._open_session().post(f"{self.name}{path}", json=body, ssl=self._trust) as response,
+            ):
                 data = await response.content.read(LARGEST_ANSWER_BYTES + 1)
                 while len(data) <= LARGEST_ANSWER_BYTES and not response.content.at_eof():
                     data += await response.content.read(LARGEST_ANSWER_BYTES + 1 - len(data))
@@ -107,8 +112,9 @@ class ServiceEmbedder:
                 reason=REASON,
             ) from error
         except (OSError, _client_error()) as error:
+            why = explain_https(error, self.name) or error
             raise UnavailableError(
-                f"the embedding service {self.name} cannot be reached: {error}", reason=REASON
+                f"the embedding service {self.name} cannot be reached: {why}", reason=REASON
             ) from error
         if len(data) > LARGEST_ANSWER_BYTES:
             raise UnavailableError(f"{self.name} answered more than 8 MiB", reason=REASON)
@@ -143,9 +149,9 @@ def _client_error() -> type[Exception]:
     return aiohttp.ClientError
 
 
-def open_service(url: str, *, token: str | None = None) -> ServiceEmbedder:
+def open_service(url: str, *, token: str | None = None, trust: HttpsTrust = SYSTEM_TRUST) -> ServiceEmbedder:
     """Raises ConfigurationError unless `url` is http(s)://HOST[:PORT]."""
-    return ServiceEmbedder(url, token=token)
+    return ServiceEmbedder(url, token=token, trust=trust)
 
 
 _: type[Embedder] = ServiceEmbedder

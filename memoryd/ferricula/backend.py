@@ -23,6 +23,7 @@ from services.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from services.outgoing_https import SYSTEM_TRUST, HttpsTrust, explain_https
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 15.0
@@ -30,8 +31,9 @@ CONCURRENT_READS = 8
 
 
 class FerriculaBackend:
-    def __init__(self, base_url: str, token: str, *, read_only: bool) -> None:
+    def __init__(self, base_url: str, token: str, *, read_only: bool, trust: HttpsTrust) -> None:
         self._base_url = base_url
+        self._trust = trust
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._read_only = read_only
         self._session: Any = None
@@ -178,11 +180,11 @@ class FerriculaBackend:
         try:
             async with (
                 self._slots,
-                self._session.request(method, self._base_url + path, data=data) as response,
+                self._session.request(method, self._base_url + path, data=data, ssl=self._trust) as response,
             ):
                 status, text = response.status, await response.text(errors="replace")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            what = str(error) or f"no answer in {ANSWER_SECONDS:g} s"
+            what = explain_https(error, self._base_url) or str(error) or f"no answer in {ANSWER_SECONDS:g} s"
             raise UnavailableError(
                 f"the remote store {self._base_url} cannot be reached: {what}", reason="STORE_UNREACHABLE"
             ) from error
@@ -249,10 +251,12 @@ def split_url(url: str) -> tuple[str, str]:
     return f"{scheme}://{host}:{port}", unquote(parts.password or parts.username or "")
 
 
-async def open_ferricula(url: str, *, read_only: bool = False) -> FerriculaBackend:
+async def open_ferricula(
+    url: str, *, read_only: bool = False, trust: HttpsTrust = SYSTEM_TRUST
+) -> FerriculaBackend:
     """Opens a remote store. Raises ConfigurationError for a wrong URL, UnavailableError without an answer."""
     base_url, token = split_url(url)
-    backend = FerriculaBackend(base_url, token, read_only=read_only)
+    backend = FerriculaBackend(base_url, token, read_only=read_only, trust=trust)
     try:
         await backend.status()
     except BaseException:
