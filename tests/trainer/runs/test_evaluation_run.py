@@ -21,8 +21,10 @@ SETTINGS = RunSettings(Tier.NONE, 1, 1 << 30, 1 << 30, 64, 1 << 20, 0.0, 60.0)
 REQUEST = ExperimentRequest("scored", "", SeedGrant(1), Budget("tokens", 1.0), "", "tiny")
 
 
-def evaluation_on(device: DeviceInfo, dataset: Dataset, folder: Path) -> EvaluationRun:
-    return EvaluationRun(Job(REQUEST, "", folder, (device,)), dataset, SETTINGS, RunFolder(folder))
+def evaluation_on(
+    device: DeviceInfo, dataset: Dataset, folder: Path, settings: RunSettings = SETTINGS
+) -> EvaluationRun:
+    return EvaluationRun(Job(REQUEST, "", folder, (device,)), dataset, settings, RunFolder(folder))
 
 
 def test_evaluator_and_candidate_are_given_the_leased_device(
