@@ -27,6 +27,7 @@ from services.errors import (
 )
 
 EMBED_SECONDS = 5.0
+STRENGTHENED_AT_ONCE = 500
 QUERY_CHARACTERS = 16_384  # more words can not make a question clearer
 
 
@@ -108,8 +109,18 @@ class Recalling:
     async def strengthen(self, memories: Sequence[Memory]) -> list[Memory]:
         """Counts a recall of each memory and warms the store; durable when this returns.
 
-        A full or read-only disk does not stop reading: the memories are then answered as they are.
+        A full or read-only disk does not stop reading: the memories are then answered as they are. A great
+        many are strengthened piece by piece, so that no other request has to wait for all of them.
         """
+        strengthened: list[Memory] = []
+        for start in range(0, len(memories), STRENGTHENED_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)  # requests that wait go first
+            strengthened += await self._strengthen(memories[start : start + STRENGTHENED_AT_ONCE])
+        return strengthened
+
+    async def _strengthen(self, memories: Sequence[Memory]) -> list[Memory]:
+        """As `strengthen`, in one batch."""
         await self._store.settled(memory.memory_id for memory in memories)
         mirror, now = self._store.mirror, self._store.now()
         updates = tuple(
