@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,30 @@ class JudgePolicy:
         return rest * self.planned / ((self.planned + late - 1) * (self.planned + late))
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What the pairs of a proposal show and the noise that they stand in; of many proposals with as many
+    pairs each field but count is an array.
+
+    mean of the differences; spread: their squared distances from it, summed; sigma and degrees: the typical
+    noise of a difference; learning: it is still only a bound.
+    """
+
+    mean: npt.ArrayLike
+    spread: npt.ArrayLike
+    count: int
+    sigma: npt.ArrayLike
+    degrees: npt.ArrayLike
+    learning: npt.ArrayLike
+
+    def moderate(self) -> tuple[Array, Array]:
+        """Sigma for this proposal and its degrees: typical noise and the proposal's own spread, by weight."""
+        weight = np.asarray(self.degrees, dtype=np.float64)
+        total = weight + self.count - 1
+        variance = (weight * np.square(self.sigma) + np.asarray(self.spread)) / np.maximum(total, 1e-9)
+        return np.sqrt(variance), total
+
+
 def judge(
     pairs: Sequence[Pair],
     noise: NoiseEstimate,
@@ -104,7 +128,8 @@ def judge(
     mean = math.fsum(differences) / count
     spread = math.fsum((value - mean) ** 2 for value in differences)
     learning = noise.pair_degrees < policy.learning_degrees
-    sigma, degrees = moderate(spread, count, noise.sigma, noise.degrees)
+    observed = Observed(mean, spread, count, noise.sigma, noise.degrees, learning)
+    sigma, degrees = observed.moderate()
     error = float(sigma) / math.sqrt(count)
 
     def answer(verdict: Verdict, reason: str) -> Judgement:
@@ -114,9 +139,7 @@ def judge(
         if count >= policy.max_pairs:
             return answer(Verdict.DISCARD, f"the noise is unknown after {count} pairs")
         return answer(Verdict.RETEST, "the noise is not known yet")
-    pooled, own = weigh_both(
-        mean, spread, count, noise.sigma, noise.degrees, learning, policy.design_effect, policy
-    )
+    pooled, own = weigh_both(observed, policy.design_effect, policy)
     better = float(np.logaddexp(pooled, own))
     needed = -math.log(policy.level(number))
     if better >= needed:
@@ -127,8 +150,7 @@ def judge(
     hopeless = better <= futile
     if simpler and not learning:
         margin = policy.margin * noise.sigma / 2**equivalents
-        arguments = (mean - margin, spread, count, noise.sigma, noise.degrees, learning)
-        close = float(weigh(*arguments, margin / float(sigma), policy))
+        close = float(weigh(replace(observed, mean=mean - margin), margin / float(sigma), policy))
         if close >= -math.log(policy.equivalent_rate):
             return answer(Verdict.EQUIVALENT, f"simpler, and less than {margin:.2g} worse")
         hopeless = hopeless and close <= futile
@@ -139,55 +161,28 @@ def judge(
     return answer(Verdict.RETEST, f"undecided: evidence {_odds(better)}, {_odds(needed)} needed")
 
 
-def moderate(
-    spread: npt.ArrayLike, count: int, sigma: npt.ArrayLike, degrees: npt.ArrayLike
-) -> tuple[Array, Array]:
-    """Sigma for this proposal and its degrees: typical noise and the proposal's own spread, by weight."""
-    weight = np.asarray(degrees, dtype=np.float64)
-    total = weight + count - 1
-    variance = (weight * np.square(sigma) + np.asarray(spread)) / np.maximum(total, 1e-9)
-    return np.sqrt(variance), total
-
-
-def weigh(
-    mean: npt.ArrayLike,
-    spread: npt.ArrayLike,
-    count: int,
-    sigma: npt.ArrayLike,
-    degrees: npt.ArrayLike,
-    learning: npt.ArrayLike,
-    effect: npt.ArrayLike,
-    policy: JudgePolicy,
-) -> Array:
-    """Log evidence that the mean difference is below zero; element by element over arrays.
+def weigh(observed: Observed, effect: npt.ArrayLike, policy: JudgePolicy) -> Array:
+    """Log evidence that the mean difference is below zero, for an improvement of `effect` sigmas.
 
     An average of two e-processes, and so one itself: one judges by the moderated noise, the other (from
     three pairs on) by the proposal's own spread alone, which needs no assumption about other proposals.
     """
-    pooled, own = weigh_both(mean, spread, count, sigma, degrees, learning, effect, policy)
+    pooled, own = weigh_both(observed, effect, policy)
     result: Array = np.logaddexp(pooled, own)
     return result
 
 
-def weigh_both(
-    mean: npt.ArrayLike,
-    spread: npt.ArrayLike,
-    count: int,
-    sigma: npt.ArrayLike,
-    degrees: npt.ArrayLike,
-    learning: npt.ArrayLike,
-    effect: npt.ArrayLike,
-    policy: JudgePolicy,
-) -> tuple[Array, Array]:
+def weigh_both(observed: Observed, effect: npt.ArrayLike, policy: JudgePolicy) -> tuple[Array, Array]:
     """The two parts of `weigh` with their weights, as logarithms: by moderated noise, by own spread."""
-    root = math.sqrt(count)
-    moderated, total = moderate(spread, count, sigma, degrees)
-    pooled = log_evidence(-np.asarray(mean) * root / moderated, np.asarray(effect) * root, total)
-    if count < 3:
+    root, lead = math.sqrt(observed.count), -np.asarray(observed.mean)
+    moderated, total = observed.moderate()
+    pooled = log_evidence(lead * root / moderated, np.asarray(effect) * root, total)
+    if observed.count < 3:
         return pooled, np.full(np.shape(pooled), -np.inf)
-    own = np.sqrt(np.maximum(spread, 1e-30) / (count - 1))
+    learning, degrees = observed.learning, observed.count - 1.0
+    own = np.sqrt(np.maximum(observed.spread, 1e-30) / degrees)
     expected = np.asarray(effect) * np.where(learning, policy.learning_effect, 1.0) * root
-    alone = log_evidence(-np.asarray(mean) * root / own, expected, np.full(np.shape(own), count - 1.0))
+    alone = log_evidence(lead * root / own, expected, np.full(np.shape(own), degrees))
     share = np.where(learning, policy.learning_own_share, policy.own_share)
     return np.log1p(-share) + pooled, np.log(share) + alone
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from agent.judging.judge import JudgePolicy, moderate, weigh
+from agent.judging.judge import JudgePolicy, Observed, weigh
 from agent.judging.noise import BOUND_DEGREES, empty_belief, log_likelihood, summarise
 from agent.judging.seed_plan import BLOCK_SIZE, FRESH_SEEDS, RENEW_AFTER
 from agent.judging.simulated_world import Flags, Floats, Integers, Labs, Outcome, Record, World
@@ -54,11 +54,10 @@ def play_judge(
             mean = differences.mean(axis=1)
             spread[live] = np.square(differences - mean[:, None]).sum(axis=1)
             now = learning[live]
-            evidence = weigh(
-                mean, spread[live], count, sigma[live], degrees[live], now, policy.design_effect, policy
-            )
+            observed = Observed(mean, spread[live], count, sigma[live], degrees[live], now)
+            evidence = weigh(observed, policy.design_effect, policy)
             spared = now & (count < policy.learning_pairs)
-            spared &= mean < moderate(spread[live], count, sigma[live], degrees[live])[0]
+            spared &= mean < observed.moderate()[0]
             keep = evidence >= needed
             kept[live[keep]] = True
             live = live[~keep & ~((evidence <= policy.futile(degrees[live], now)) & ~spared)]
