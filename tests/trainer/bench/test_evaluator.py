@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.bench.evaluator import Way, describe, main
+from trainer.bench.evaluator import Way, describe, main, middle
 
 LINE = {
     "way": "auto flex",
@@ -22,6 +22,7 @@ LINE = {
     "per_plain": 1.25,
     "audit_seconds": 0.2,
     "audits_per_scoring": 0.1,
+    "rounds": [0.1],
     "audits": {"fresh": [0.25, 0.125]},
 }
 
@@ -38,6 +39,14 @@ def test_a_way_is_described_with_all_that_was_measured() -> None:
         assert part in text
     assert describe({"way": "auto fa4", "error": "NO_ANSWER: gone"}) == "auto fa4: NO_ANSWER: gone\n"
     assert Way("auto", "flex", "on").name == "auto flex compiled"
+
+
+def test_of_several_rounds_the_middle_one_is_shown_with_the_range_of_all() -> None:
+    rounds = [{**LINE, "audits_per_scoring": share, "val_bpb": share} for share in (0.15, 0.11, 0.12)]
+    shown = middle(rounds)
+    assert (shown["val_bpb"], shown["rounds"]) == (0.12, [0.11, 0.12, 0.15])
+    assert "of scoring in 3 rounds: 11.0% to 15.0%" in describe(shown)
+    assert "rounds" not in describe(middle(rounds[:1]))
 
 
 def test_data_that_is_not_there_and_cannot_be_made_is_said(
