@@ -21,7 +21,7 @@ def report_lines(session: pb.Session, proposals: Sequence[pb.Proposal], diff: st
     lines += _effect(session, tried)
     lines += _cost(session)
     lines += ["", *_kept(tried)]
-    lines += _next(tried)
+    lines += _next(session, tried)
     room = PAGE_LINES - len(lines) - 2
     if diff.strip() and room > 4:
         lines += ["", *_cut(diff.splitlines(), min(room, DIFF_LINES))]
@@ -47,10 +47,12 @@ def _counts(session: pb.Session, tried: Sequence[pb.Proposal]) -> list[str]:
         return sum(proposal.verdict in verdicts for proposal in tried)
 
     plural = "" if len(tried) == 1 else "s"
+    unfinished = count(pb.VERDICT_UNSPECIFIED, pb.VERDICT_RETEST)
     return [
         f"{len(tried)} proposal{plural} in {session.run_count} training runs: {count(pb.VERDICT_KEEP)} kept, "
         f"{count(pb.VERDICT_EQUIVALENT)} kept as simpler, {count(pb.VERDICT_DISCARD)} discarded, "
         f"{count(pb.VERDICT_CRASH)} failed, {count(pb.VERDICT_REFUSED)} refused unrun"
+        + (f", {unfinished} unfinished" if unfinished else "")
     ]
 
 
@@ -60,7 +62,7 @@ def _effect(session: pb.Session, tried: Sequence[pb.Proposal]) -> list[str]:
     lines = []
     effect = total_effect(tried)
     if effect is None:
-        lines.append(f"Baseline {session.baseline_val_bpb:.4f} bits per byte; nothing beat it.")
+        lines.append(f"Baseline {session.baseline_val_bpb:.4f} bits per byte; nothing was shown to beat it.")
     else:
         low, high = effect[0] - 1.96 * effect[1], effect[0] + 1.96 * effect[1]
         lines.append(
@@ -90,20 +92,28 @@ def _kept(tried: Sequence[pb.Proposal]) -> list[str]:
     return lines + [f"  #{proposal.number} {proposal.commit[:7]} {_measured(proposal)}" for proposal in best]
 
 
-def _next(tried: Sequence[pb.Proposal]) -> list[str]:
+def _next(session: pb.Session, tried: Sequence[pb.Proposal]) -> list[str]:
     """Near misses deserve more runs; failures with one cause deserve a look."""
+    errors = {
+        proposal.number: _error_now(session, proposal)
+        for proposal in tried
+        if proposal.verdict == pb.VERDICT_DISCARD and proposal.HasField("difference")
+    }
     near = [
         proposal
         for proposal in tried
-        if proposal.verdict == pb.VERDICT_DISCARD
-        and proposal.HasField("difference")
-        and proposal.difference < -NEAR_MISS_SIGMA * proposal.difference_error < 0
+        if proposal.difference < -NEAR_MISS_SIGMA * errors.get(proposal.number, math.inf) < 0
     ]
-    near.sort(key=lambda proposal: proposal.difference / proposal.difference_error)
+    near.sort(key=lambda proposal: proposal.difference / errors[proposal.number])
     lines = []
     if near:
-        lines += ["", "Worth another look (better, but not beyond the noise):"]
-        lines += [f"  #{proposal.number} {_measured(proposal)}" for proposal in near[:5]]
+        lines += [
+            "",
+            "Worth another look (better by more than one error, which is no proof; errors as known now):",
+        ]
+        lines += [
+            f"  #{proposal.number} {_measured(proposal, errors[proposal.number])}" for proposal in near[:5]
+        ]
     failures: dict[str, int] = {}
     for proposal in tried:
         if proposal.verdict == pb.VERDICT_CRASH:
@@ -116,10 +126,22 @@ def _next(tried: Sequence[pb.Proposal]) -> list[str]:
     return lines
 
 
-def _measured(proposal: pb.Proposal) -> str:
+def _error_now(session: pb.Session, proposal: pb.Proposal) -> float:
+    """A discard's error by the noise that is known now, where that is less than when it was judged.
+
+    The first proposals of a session are judged while the noise is only bounded, often several times too wide.
+    """
+    pairs = sum(run.HasField("val_bpb") and not run.incumbent and not run.void for run in proposal.runs)
+    if not session.noise_sigma or not pairs:
+        return proposal.difference_error
+    return min(proposal.difference_error, session.noise_sigma / math.sqrt(pairs))
+
+
+def _measured(proposal: pb.Proposal, error: float | None = None) -> str:
     if not proposal.HasField("difference"):
         return _short(proposal.description)
-    return f"{proposal.difference:+.4f} ± {proposal.difference_error:.4f}  {_short(proposal.description)}"
+    error = proposal.difference_error if error is None else error
+    return f"{proposal.difference:+.4f} ± {error:.4f}  {_short(proposal.description)}"
 
 
 def _cut(lines: list[str], limit: int) -> list[str]:

@@ -125,7 +125,7 @@ async def _follow(
     response = await link.client.start_session(request)
     outcome.session = session = response.session
     again = resume_request(request, session.proposal_count)
-    if response.resumed and session.proposal_count:
+    if response.resumed and (session.proposal_count or link.stack is not None):
         count = session.proposal_count
         plural = "" if count == 1 else "s"
         view.say(f"resuming {session.lab} ({session.tag}): {count} proposal{plural} so far")

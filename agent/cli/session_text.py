@@ -82,9 +82,11 @@ def run_line(proposal: pb.Proposal, index: int) -> str:
     run = proposal.runs[index]
     who = "incumbent, same seed" if run.incumbent else "candidate"
     who = "baseline" if proposal.number == 0 else who
-    result = (
-        f"val_bpb {run.val_bpb:.6f}" if run.HasField("val_bpb") else f"failed: {one_line(run.failure_reason)}"
-    )
+    failure = one_line(run.failure_reason)
+    if run.HasField("val_bpb"):
+        result = f"val_bpb {run.val_bpb:.6f}" + (", does not count" if run.void else "")
+    else:
+        result = f"{failure}: does not count" if run.void else f"failed: {failure}"
     return f"#{proposal.number} run {index + 1} ({who})  {result}  {seconds(run.duration):.1f} s"
 
 
@@ -119,7 +121,7 @@ def proposal_table(proposals: list[pb.Proposal]) -> Table:
             Text(verdict or "open", style=_STYLES.get(verdict, "")),
             _score(proposal),
             difference_text(proposal),
-            str(len(proposal.runs)),
+            str(sum(not run.void for run in proposal.runs)),
             one_line(proposal.description),
             one_line(proposal.reason),
         )

@@ -74,7 +74,7 @@ function paintTable() {
       element("td", p.verdict || p.state, p.verdict),
       element("td", score(p.val_bpb)),
       element("td", difference),
-      element("td", String(p.runs.length)),
+      element("td", String(p.runs.filter((run) => !run.void).length)),
       element("td", p.description),
       element("td", p.reason),
     );

@@ -79,6 +79,7 @@ def run_message(run: RunRecord) -> pb.Run:
         val_bpb=run.val_bpb,
         failure_reason=run.failure_reason or ("VOID" if run.void else ""),
         incumbent=run.kind is not RunKind.CANDIDATE,
+        void=bool(run.void),
     )
     message.duration.FromMilliseconds(round(run.seconds * 1000))
     return message

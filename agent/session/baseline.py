@@ -84,6 +84,15 @@ def dataset_fields(dataset: pb.DatasetRequest) -> dict[str, object]:
     return {field.name: value for field, value in dataset.ListFields()}
 
 
+def _what_comes(runs: int, seconds: float) -> str:
+    """For a person who watches the first minutes of a session."""
+    long = f"{runs * seconds / 60:.0f} minutes" if runs * seconds > 90 else f"{runs * seconds:.0f} seconds"
+    return (
+        f"{runs} more run{'s' if runs > 1 else ''} of the unchanged train.py measure how much the seed alone "
+        f"moves the score, about {long}; then the first change is tried"
+    )
+
+
 def _request(fields: Mapping[str, object]) -> pb.DatasetRequest:
     return pb.DatasetRequest(**fields)  # type: ignore[arg-type]
 
@@ -135,6 +144,8 @@ async def measure_baseline(
             device = session.setup.device_class or run.device_class
             setup = replace(session.setup, device_class=device, attention=run.attention)
             ledger.update_session(session_id, setup=setup)
+            if known is None and replicates > 1:
+                ledger.say(session_id, _what_comes(replicates - 1, run.seconds))
         score = statistics.fmean(run.val_bpb or 0.0 for run in runs)
         memory = max(run.memory_bytes for run in runs) / 1e9
         baseline = ledger.put_proposal(replace(baseline, val_bpb=score, memory_gb=memory))

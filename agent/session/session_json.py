@@ -70,6 +70,7 @@ def run_dict(run: pb.Run) -> dict[str, object]:
         "failure_reason": run.failure_reason,
         "seconds": seconds(run.duration),
         "incumbent": run.incumbent,
+        "void": run.void,
     }
 
 

@@ -47,6 +47,9 @@ async def test_a_session_keeps_what_is_better_and_discards_what_is_worse(
     assert (lab / "best" / "train.py").read_text() == (lab / "train.py").read_text()
     assert (lab / "progress.png").read_bytes().startswith(b"\x89PNG")
     assert not list((lab / ".autoresearch" / "worktrees").iterdir())
+    events = session.ledger.events(session.session_id, 0)
+    told = [str(event.payload["text"]) for event in events if event.kind == "message"]
+    assert sum(text.startswith("2 more runs of the unchanged train.py measure") for text in told) == 1
 
 
 def git(lab: Path, *arguments: str) -> str:

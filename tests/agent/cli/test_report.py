@@ -10,6 +10,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.cli.session_text import run_line
 from agent.report import PAGE_LINES, report_lines, total_effect
 
 
@@ -96,3 +97,39 @@ def test_a_short_session_is_told_in_minutes() -> None:
     assert any(line.startswith("Cost: 1.5 minutes, ") for line in report_lines(session, []))
     session.active_time.seconds = 5400
     assert any(line.startswith("Cost: 1.5 hours, ") for line in report_lines(session, []))
+
+
+def test_a_discard_made_before_the_noise_was_known_is_seen_by_what_is_known_now() -> None:
+    early = proposal(1, pb.VERDICT_DISCARD, -0.0099, description="early")
+    early.difference_error = 0.0146
+    early.runs.extend(
+        pb.Run(val_bpb=1.5, incumbent=incumbent, void=void)
+        for incumbent, void in ((False, False), (False, False), (False, False), (True, False), (False, True))
+    )
+    known = "\n".join(report_lines(session(noise_sigma=0.0043), [early]))
+    assert "Worth another look" in known
+    assert "#1 -0.0099 ± 0.0025  early" in known, "three pairs count"
+    assert "Worth another look" not in "\n".join(report_lines(session(noise_sigma=0.03), [early]))
+    assert "Worth another look" not in "\n".join(report_lines(session(), [early]))
+
+
+def test_what_is_under_way_is_counted_and_nothing_is_said_to_be_beaten() -> None:
+    lines = report_lines(session(), [proposal(1, pb.VERDICT_RETEST, 0.01), proposal(2, pb.VERDICT_CRASH)])
+    assert lines[2].endswith("1 failed, 0 refused unrun, 1 unfinished")
+    assert "nothing was shown to beat it" in lines[3]
+
+
+def test_a_run_that_does_not_count_is_not_called_a_failure() -> None:
+    runs = [
+        pb.Run(failure_reason="CANCELLED", void=True),
+        pb.Run(val_bpb=1.5, failure_reason="VOID", void=True),
+        pb.Run(failure_reason="OUT_OF_DEVICE_MEMORY"),
+        pb.Run(val_bpb=1.4),
+    ]
+    made = pb.Proposal(number=1, runs=runs)
+    assert [run_line(made, index).partition("  ")[2] for index in range(4)] == [
+        "CANCELLED: does not count  0.0 s",
+        "val_bpb 1.500000, does not count  0.0 s",
+        "failed: OUT_OF_DEVICE_MEMORY  0.0 s",
+        "val_bpb 1.400000  0.0 s",
+    ]

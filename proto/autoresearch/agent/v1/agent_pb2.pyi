@@ -753,12 +753,15 @@ class Run(_message.Message):
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     INCUMBENT_FIELD_NUMBER: _builtins.int
+    VOID_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
     seed: _builtins.int
     val_bpb: _builtins.float
     failure_reason: _builtins.str
     incumbent: _builtins.bool
     """A re-measurement of the incumbent for the pair."""
+    void: _builtins.bool
+    """Does not count: stopped, or spoilt by the machine; it is run again."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -770,10 +773,11 @@ class Run(_message.Message):
         failure_reason: _builtins.str = ...,
         duration: _duration_pb2.Duration | None = ...,
         incumbent: _builtins.bool = ...,
+        void: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_val_bpb", b"_val_bpb", "duration", b"duration", "val_bpb", b"val_bpb"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_val_bpb", b"_val_bpb", "duration", b"duration", "experiment_id", b"experiment_id", "failure_reason", b"failure_reason", "incumbent", b"incumbent", "seed", b"seed", "val_bpb", b"val_bpb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_val_bpb", b"_val_bpb", "duration", b"duration", "experiment_id", b"experiment_id", "failure_reason", b"failure_reason", "incumbent", b"incumbent", "seed", b"seed", "val_bpb", b"val_bpb", "void", b"void"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__val_bpb: _TypeAlias = _typing.Literal["val_bpb"]  # noqa: Y015
     _WhichOneofArgType__val_bpb: _TypeAlias = _typing.Literal["_val_bpb", b"_val_bpb"]  # noqa: Y015
