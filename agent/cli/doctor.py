@@ -21,7 +21,7 @@ _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 
 def doctor(
     lab: shared.LocalLab = shared.DEFAULT_LAB,
-    data: shared.Data = shared.DEFAULT_DATA,
+    data: shared.Data = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read all data and compare its hashes.")] = False,
     as_json: shared.Json = False,
 ) -> None:
@@ -31,7 +31,7 @@ def doctor(
     """
     around = Surroundings(
         lab=Path(lab).absolute(),
-        data=data.absolute(),
+        data=shared.data_folder(data, lab),
         environment=dict(os.environ),  # noqa: TID251 - the checks look at PATH and at names of keys
         now=time.time,
         ports=DEFAULT_PORTS,

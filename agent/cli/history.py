@@ -12,7 +12,7 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 
 from agent.cli import options as shared
 from agent.cli.console import open_console, print_json, print_line
-from agent.cli.remembered_flags import remembered_flags
+from agent.cli.remembered_flags import STATE_NAME, remembered_flags
 from agent.cli.same_command import Commands, flags_again
 from agent.cli.session_summary import print_summary
 from agent.lab.git_repository import git_command
@@ -41,7 +41,7 @@ def history(
         print_json({"session": session_dict(session), "proposals": shown})
         return
     peer = flags_again(agent=agent, token_file=token_file, ca=ca, cert=cert, key=key)
-    again = peer if agent else remembered_flags(Path(lab).absolute() / ".autoresearch", tag)
+    again = peer if agent else remembered_flags(Path(lab).absolute() / STATE_NAME, tag)
     print_summary(open_console(), session, proposals, Commands(again, peer), last=last)
 
 

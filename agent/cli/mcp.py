@@ -24,7 +24,7 @@ from services.security import ServerSecurity, read_secret
 def mcp(
     lab: shared.Lab = shared.DEFAULT_LAB,
     tag: shared.Tag = shared.DEFAULT_TAG,
-    data: shared.Data = shared.DEFAULT_DATA,
+    data: shared.Data = None,
     http: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP at /mcp there instead of stdio.")
     ] = "",
@@ -46,7 +46,7 @@ def mcp(
     session = pb.StartSessionRequest(
         lab=lab if agent else str(Path(lab).absolute()), tag=tag, provider="auto", manual=True
     )
-    launch = LaunchOptions(lab=Path(lab).absolute(), data=data.absolute(), executor=executor)
+    launch = LaunchOptions(lab=Path(lab).absolute(), data=shared.data_folder(data, lab), executor=executor)
     security = shared.client_security(token_file, ca, cert, key)
     guard = ServerSecurity(token=read_secret(http_token_file, "--http-token-file"))
     address = parse_address(http, name="--http") if http else None

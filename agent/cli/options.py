@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.remembered_flags import STATE_NAME, remembered_data
 from services.addresses import parse_address
 from services.errors import ConfigurationError
 from services.security import ClientSecurity, read_secret
@@ -19,11 +20,19 @@ def _checked_tag(tag: str) -> str:
     return tag
 
 
-def _checked_lab(lab: str) -> str:
-    """A script's empty variable must not make a lab of the folder it stands in."""
+def _checked_lab(context: typer.Context, lab: str) -> str:
+    """A script's empty variable must not make a lab of its folder. No flag, inside a lab: that lab."""
     if not lab:
         raise ConfigurationError("--lab: '' names no folder; leave the flag out for the folder \"lab\"")
+    source = context.get_parameter_source("lab")
+    if source is not None and source.name == "DEFAULT" and _stands_in_a_lab():
+        return "."
     return lab
+
+
+def _stands_in_a_lab() -> bool:
+    here = Path(STATE_NAME).is_dir() and Path("train.py").is_file()
+    return here and not Path(DEFAULT_LAB).exists()
 
 
 def _checked_agent(address: str) -> str:
@@ -36,11 +45,17 @@ Lab = Annotated[
         "--lab",
         metavar="DIR",
         callback=_checked_lab,
-        help="Folder of the lab; with --agent a path on that host.",
+        help="Folder of the lab, by default the one you stand in; with --agent a path on that host.",
     ),
 ]
 LocalLab = Annotated[
-    str, typer.Option("--lab", metavar="DIR", callback=_checked_lab, help="Folder of the lab.")
+    str,
+    typer.Option(
+        "--lab",
+        metavar="DIR",
+        callback=_checked_lab,
+        help="Folder of the lab; by default that you stand in.",
+    ),
 ]
 Agent = Annotated[
     str,
@@ -56,7 +71,14 @@ Tag = Annotated[
     str, typer.Option("--tag", callback=_checked_tag, help="The session; its branch is autoresearch/TAG.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program, and nothing else on stdout.")]
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that holds the data sets.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Folder that holds the data sets; default: that of the lab's last run, else ./data.",
+    ),
+]
 Preset = Annotated[
     str, typer.Option("--preset", help="Sizes and hyperparameters by device; default: this device's.")
 ]
@@ -83,6 +105,11 @@ KeyFile = Annotated[
 DEFAULT_LAB = "lab"
 DEFAULT_DATA = Path("data")
 DEFAULT_TAG = "lab"
+
+
+def data_folder(data: Path | None, lab: str) -> Path:
+    """What --data says, else where the lab's last run had its data, else ./data; absolute."""
+    return (data or remembered_data(Path(lab).absolute() / STATE_NAME) or DEFAULT_DATA).absolute()
 
 
 def client_security(

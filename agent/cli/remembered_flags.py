@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+STATE_NAME = ".autoresearch"
 FILE_NAME = "run-flags.json"
 LONGEST = 4096
 
@@ -27,6 +29,17 @@ def remembered_flags(state: Path, tag: str) -> str:
     """What was kept; "" where nothing was, or where it is no longer one line of text."""
     text = _read(state).get(tag, "")
     return text if text.isprintable() and len(text) <= LONGEST else ""
+
+
+def remembered_data(state: Path) -> Path | None:
+    """The folder of data that the last run named, of any tag; None where there is none any more."""
+    for text in reversed(_read(state).values()):
+        with contextlib.suppress(ValueError):
+            words = shlex.split(text)
+            folder = Path(words[words.index("--data") + 1]) if "--data" in words[:-1] else None
+            if folder is not None and folder.is_dir():
+                return folder
+    return None
 
 
 def without_password(url: str) -> str:

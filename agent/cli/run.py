@@ -37,7 +37,7 @@ def run(
         typer.Option(min=0, help="Proposals in the tag's lifetime; default: six more than there are."),
     ] = None,
     lab: shared.Lab = shared.DEFAULT_LAB,
-    data: shared.Data = shared.DEFAULT_DATA,
+    data: shared.Data = None,
     preset: shared.Preset = "",
     time_budget: Annotated[
         float | None,
@@ -117,7 +117,7 @@ def run(
     security = shared.client_security(token_file, ca, cert, key)
     launch = LaunchOptions(
         lab=Path(lab).absolute(),
-        data=data.absolute(),
+        data=shared.data_folder(data, lab),
         trainer=shared.checked_address(trainer, "--trainer"),
         memory=memory,
         entropy=shared.checked_address(entropy, "--entropy"),
@@ -139,7 +139,7 @@ def run(
             model=model,
             base_url=base_url,
             script=wanted.script,
-            data=None if agent else data,
+            data=None if agent else launch.data,
             trainer=trainer,
             memory=memory,
             entropy=entropy,

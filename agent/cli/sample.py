@@ -19,7 +19,7 @@ from services.errors import NotFoundError
 def sample(
     prompt: Annotated[str, typer.Argument(help="Text to go on from.")] = "",
     lab: shared.LocalLab = shared.DEFAULT_LAB,
-    data: shared.Data = shared.DEFAULT_DATA,
+    data: shared.Data = None,
     max_tokens: Annotated[int, typer.Option(min=1, max=2048, help="Length of the text.")] = 100,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")] = 0.8,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same text.")] = 0,
@@ -38,7 +38,7 @@ def sample(
         seed=seed,
     )
     address = shared.checked_address(trainer, "--trainer")
-    text = asyncio.run(_draw(folder, data.absolute(), address, request))
+    text = asyncio.run(_draw(folder, shared.data_folder(data, lab), address, request))
     if as_json:
         print_json({"experiment_id": request.experiment_id, "prompt": prompt, "text": text})
     else:

@@ -23,7 +23,7 @@ from services.errors import InvalidArgumentError, NotFoundError
 
 def tools(
     lab: shared.Lab = shared.DEFAULT_LAB,
-    data: shared.Data = shared.DEFAULT_DATA,
+    data: shared.Data = None,
     agent: shared.Agent = "",
     token_file: shared.TokenFile = None,
     ca: shared.CaFile = None,
@@ -34,7 +34,7 @@ def tools(
     """List the tools that `call` accepts, with their parameters."""
     from agent.cli.lab_daemons import open_agent
 
-    launch = LaunchOptions(lab=Path(lab).absolute(), data=data.absolute())
+    launch = LaunchOptions(lab=Path(lab).absolute(), data=shared.data_folder(data, lab))
 
     async def show() -> None:
         security = shared.client_security(token_file, ca, cert, key)
@@ -67,7 +67,7 @@ def call(
     ] = None,
     lab: shared.Lab = shared.DEFAULT_LAB,
     tag: shared.Tag = shared.DEFAULT_TAG,
-    data: shared.Data = shared.DEFAULT_DATA,
+    data: shared.Data = None,
     agent: shared.Agent = "",
     token_file: shared.TokenFile = None,
     ca: shared.CaFile = None,
@@ -83,7 +83,7 @@ def call(
     wanted = pb.StartSessionRequest(
         lab=lab if agent else str(Path(lab).absolute()), tag=tag, provider="auto", manual=True
     )
-    launch = LaunchOptions(lab=Path(lab).absolute(), data=data.absolute())
+    launch = LaunchOptions(lab=Path(lab).absolute(), data=shared.data_folder(data, lab))
     from agent.cli.by_hand import call_tool
 
     security = shared.client_security(token_file, ca, cert, key)

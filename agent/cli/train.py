@@ -19,7 +19,7 @@ SOURCE_NAME = "train.py"
 
 def train(
     lab: shared.LocalLab = shared.DEFAULT_LAB,
-    data: shared.Data = shared.DEFAULT_DATA,
+    data: shared.Data = None,
     preset: shared.Preset = "",
     time_budget: Annotated[
         float | None,
@@ -41,7 +41,7 @@ def train(
     """
     if time_budget is not None and tokens is not None:
         raise ConfigurationError("--time-budget and --tokens exclude each other: give one")
-    arguments = ["train", "--data", str(data)]
+    arguments = ["train", "--data", str(shared.data_folder(data, lab))]
     source = Path(lab) / SOURCE_NAME
     if source.is_file():
         arguments += ["--source", str(source)]
@@ -73,7 +73,7 @@ def prepare(
         str,
         typer.Option(help="climbmix, python, or files:PATH (txt, jsonl, parquet); default: the preset's."),
     ] = "",
-    data: shared.Data = shared.DEFAULT_DATA,
+    data: shared.Data = None,
     preset: shared.Preset = "",
     vocab_size: Annotated[
         int | None, typer.Option(min=300, help="Tokenizer entries, specials included.")
@@ -86,7 +86,7 @@ def prepare(
 
     Exit codes: 0 ready, 1 it could not be made (the reason is on stderr), 2 a wrong flag.
     """
-    arguments = ["prepare", "--data", str(data)]
+    arguments = ["prepare", "--data", str(data or shared.DEFAULT_DATA)]
     for flag, value in (
         ("--source", source),
         ("--preset", preset),

@@ -20,7 +20,7 @@ TAKEN = "the port is taken"
 
 def up(
     lab: shared.LocalLab = shared.DEFAULT_LAB,
-    data: shared.Data = shared.DEFAULT_DATA,
+    data: shared.Data = None,
     memory: Annotated[str, typer.Option(help="As in `run`.")] = "",
     entropy_source: Annotated[str, typer.Option(help="As in `run`.")] = "auto",
     executor: Annotated[str, typer.Option(help="local or scripted.")] = "local",
@@ -33,7 +33,7 @@ def up(
     """
     options = LaunchOptions(
         lab=Path(lab).absolute(),
-        data=data.absolute(),
+        data=shared.data_folder(data, lab),
         memory=memory,
         entropy_source=entropy_source,
         executor=executor,

@@ -6,6 +6,10 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
+from agent.cli.options import data_folder
+from agent.cli.remembered_flags import remember_flags
 from agent.lab.workspace import make_lab
 from agent.ledger.ledger import LEDGER_NAME, Ledger
 from agent.ledger.records import (
@@ -115,3 +119,28 @@ async def test_a_sample_without_a_champion_is_refused(tmp_path: Path) -> None:
     result = await run_command("sample", "--lab", str(tmp_path / "lab"))
     assert result.code == 3
     assert "has no best model yet" in result.err
+
+
+async def test_inside_a_lab_the_lab_is_that_folder(tmp_path: Path) -> None:
+    """As `program.md`, which lies there, writes its commands."""
+    write_lab(tmp_path / "my lab")
+    history = await run_command("history", cwd=tmp_path / "my lab")
+    assert history.code == 0, history.err
+    assert f"history --lab '{tmp_path / 'my lab'}'" in history.out
+    outside = await run_command("history", cwd=tmp_path)
+    assert outside.code == 3, "elsewhere it is the folder lab, as ever"
+    assert "lab has no ledger" in outside.err
+
+
+def test_data_are_those_of_the_last_run_in_whatever_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, data = tmp_path / "lab", tmp_path / "my data"
+    (lab / ".autoresearch").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert data_folder(None, "lab") == tmp_path / "data"
+    remember_flags(lab / ".autoresearch", "lab", f" --unsafe --data '{data}'")
+    assert data_folder(None, "lab") == tmp_path / "data", "that folder is not there any more"
+    data.mkdir()
+    assert data_folder(None, "lab") == data
+    assert data_folder(Path("other"), "lab") == tmp_path / "other"
