@@ -14,6 +14,7 @@ from agent.cli.console import print_note
 from agent.cli.ending import end_process
 from agent.cli.exit_codes import ExitCode
 from agent.cli.interrupts import catch_interrupts
+from agent.cli.same_command import COMPOSE_OPTIONS
 from agent.launch.environment import child_environment
 from services.errors import ConfigurationError
 
@@ -60,8 +61,21 @@ def container(
         ["--listen", listen, "--http-listen", http_listen], f"127.0.0.1:{listen.rpartition(':')[2]}"
     )
     raise typer.Exit(
-        asyncio.run(_serve(follow, shared_agent, own, with_session=wanted, end_with_session=terminal))
+        asyncio.run(
+            _serve(_Session(follow, options), shared_agent, own, wanted=wanted, end_with_session=terminal)
+        )
     )
+
+
+@dataclass(frozen=True)
+class _Session:
+    """The command that follows it, and the options that it was given."""
+
+    command: list[str]
+    options: str
+
+    async def start(self, agent: str) -> asyncio.subprocess.Process:
+        return await _start("agent.cli", [*self.command, "--agent", agent], **{COMPOSE_OPTIONS: self.options})
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class _Agentd:
 
 
 async def _serve(
-    follow: list[str], shared_agent: str, own: _Agentd, *, with_session: bool, end_with_session: bool
+    session: _Session, shared_agent: str, own: _Agentd, *, wanted: bool, end_with_session: bool
 ) -> int:
     from services.health_check import is_serving
 
@@ -81,14 +95,13 @@ async def _serve(
         stop = asyncio.create_task(asked.wait())
         if end_with_session and await is_serving(shared_agent, timeout=2.0):
             print_note(f"agentd of the stack answers at {shared_agent}: following a session there")
-            return await _finish(await _start("agent.cli", [*follow, "--agent", shared_agent]), stop)
+            return await _finish(await session.start(shared_agent), stop)
         agentd = await _start("agent", own.flags)
         gone = asyncio.create_task(agentd.wait())
         try:
             if await _is_up(own.address, gone, stop):
-                if with_session:
-                    runner = await _start("agent.cli", [*follow, "--agent", own.address])
-                    code = await _finish(runner, gone, stop)
+                if wanted:
+                    code = await _finish(await session.start(own.address), gone, stop)
                     if end_with_session and not gone.done():
                         return code
                 await asyncio.wait({gone, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -99,9 +112,9 @@ async def _serve(
             await end_process(agentd, GRACE_SECONDS)
 
 
-async def _start(module: str, arguments: list[str]) -> asyncio.subprocess.Process:
+async def _start(module: str, arguments: list[str], **more: str) -> asyncio.subprocess.Process:
     command = [sys.executable, "-P", "-m", module, *arguments]
-    return await asyncio.create_subprocess_exec(*command, env=child_environment(with_keys=True))
+    return await asyncio.create_subprocess_exec(*command, env=child_environment(with_keys=True) | more)
 
 
 async def _is_up(address: str, *ends: asyncio.Task[Any]) -> bool:

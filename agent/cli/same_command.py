@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAM = "autoresearch"
+COMPOSE_OPTIONS = "AUTORESEARCH_COMPOSE_OPTIONS"
+"""Set for the session of a compose container, to its options: what is copied is then typed on the host."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,20 @@ def lab_flags(lab: str, tag: str) -> str:
 
 def command(verb: str, lab: Path | str, tag: str = "lab", more: str = "") -> str:
     """`autoresearch VERB --lab LAB …` as a shell takes it, in any folder."""
+    options = os.environ.get(COMPOSE_OPTIONS)  # noqa: TID251 - how the command was started, as in program()
+    if options is not None:
+        return _by_compose(verb, lab_flags(str(lab), tag), more, options)
     return f"{program()} {verb}{lab_flags(str(lab), tag)}{more}"
+
+
+def _by_compose(verb: str, flags: str, more: str, options: str) -> str:
+    if verb == "run":
+        return "docker compose run agent" + (
+            f" container --options {shlex.quote(options)}" if options else ""
+        )
+    if verb in ("history", "report"):  # from the volume: the agentd of this container may be gone by then
+        return f"docker compose run --rm agent {verb}{flags}"
+    return f"docker compose run --rm agent {verb}{flags}{more}"
 
 
 def program() -> str:

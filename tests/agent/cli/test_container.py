@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from agent.cli.ending import end_process
 from agent.cli.exit_codes import ExitCode
 from services.health_check import is_serving
 from tests.agent.cli.command import start_command
+from tests.agent.cli.scripted_agentd import ScriptedAgent, serve_agent
 
 DEAF = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
@@ -120,3 +122,25 @@ async def test_an_agentd_that_cannot_start_is_a_failure_in_its_own_words(tmp_pat
     assert b"replicates" in said
     assert b"agentd did not start" in said
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("options", ["", "--provider search --tag nov28"])
+async def test_what_a_session_prints_to_be_copied_is_typed_on_the_host(tmp_path: Path, options: str) -> None:
+    (tmp_path / "token").write_text("a-token-of-sixteen-bytes")
+    mine, its = os.openpty()
+    async with serve_agent(ScriptedAgent()) as address:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agent.cli", "container", "--shared-agent", address, "--options", options,
+            "--token-file", str(tmp_path / "token"), stdin=its, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+    os.close(mine)
+    os.close(its)
+    assert process.returncode == 0, err
+    tag = " --tag nov28" if options else ""
+    assert [line.partition(": ")[2] for line in out.decode().splitlines()[-3:]] == [
+        "docker compose run agent" + (f" container --options '{options}'" if options else ""),
+        f"docker compose run --rm agent history --lab /lab{tag}",
+        f"docker compose run --rm agent report --lab /lab{tag}",
+    ]
