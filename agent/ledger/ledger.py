@@ -132,6 +132,7 @@ class Ledger:
             input_tokens=money.usage.total - money.usage.output_tokens,
             output_tokens=money.usage.output_tokens,
             device_seconds=runs.seconds,
+            baseline_seconds=runs.baseline_seconds,
         )
 
     # Proposals, through here where watchers must be told

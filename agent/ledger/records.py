@@ -102,7 +102,7 @@ class SessionTotals:
     """Counts over a session's ledger rows.
 
     `runs` have a result that counts; `device_seconds` adds up the durations of all, the interrupted and
-    void ones too.
+    void ones too; `baseline_seconds` is the part of the baseline's replicates.
     """
 
     proposals: int = 0
@@ -114,6 +114,7 @@ class SessionTotals:
     input_tokens: int = 0
     output_tokens: int = 0
     device_seconds: float = 0.0
+    baseline_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

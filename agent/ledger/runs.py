@@ -13,10 +13,14 @@ from agent.ledger.records import RunKind, RunRecord, SeedRecord
 
 @dataclass(frozen=True)
 class RunTotals:
-    """`count` is of runs with a result that counts; `seconds` is time on the training device, of all."""
+    """`count` is of runs with a result that counts; `seconds` is time on the training device, of all.
+
+    `baseline_seconds` is the part of it that the baseline's replicates took.
+    """
 
     count: int
     seconds: float
+    baseline_seconds: float
 
 
 class LedgerRuns:
@@ -95,10 +99,12 @@ class LedgerRuns:
     def totals(self, session_id: str) -> RunTotals:
         row = self._database.one(
             "SELECT coalesce(sum(usable), 0) AS n, "
-            "coalesce(sum(json_extract(fields, '$.seconds')), 0) AS seconds FROM runs WHERE session_id=?",
+            "coalesce(sum(json_extract(fields, '$.seconds')), 0) AS seconds, "
+            "coalesce(sum(json_extract(fields, '$.seconds')) FILTER (WHERE number=0), 0) AS baseline "
+            "FROM runs WHERE session_id=?",
             session_id,
         )
-        return RunTotals(int(row["n"]), float(row["seconds"]))
+        return RunTotals(int(row["n"]), float(row["seconds"]), float(row["baseline"]))
 
     # Seeds
 

@@ -82,11 +82,13 @@ def forecast_text(session: SessionRecord, totals: SessionTotals) -> str:
 
 
 def forecast(session: SessionRecord, totals: SessionTotals) -> Forecast:
-    """Extrapolates from the finished proposals to `max_experiments`."""
+    """Extrapolates from the finished proposals to `max_experiments`; the baseline is measured only once."""
     left = remaining_experiments(session, totals)
     if left is None or totals.proposals == 0:
         return Forecast(None, None, None)
     scale = (totals.proposals + left) / totals.proposals
+    once = totals.baseline_seconds / totals.device_seconds if totals.device_seconds else 0.0
+    longer = once + (1 - once) * scale
     return Forecast(
-        totals.cost_usd * scale, session.active_seconds / 3600 * scale, totals.device_seconds * scale
+        totals.cost_usd * scale, session.active_seconds / 3600 * longer, totals.device_seconds * longer
     )
