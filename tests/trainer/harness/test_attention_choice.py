@@ -125,9 +125,8 @@ def test_timing_runs_forward_and_backward_of_each_layer() -> None:
 def test_a_gpu_times_once_and_reads_the_choice_afterwards(tmp_path: Path, documents: bool) -> None:
     shape = AttentionShape(4, 512, 2, 128, (64, 512), documents)
     first = choose_timed("auto", torch.device("cuda"), shape, tmp_path)
-    print(first)
     assert first.how == "timed"
-    assert len(first.seconds) > 1
+    assert first.backend in first.seconds  # the others are given up where they could not win
     assert choose_timed("auto", torch.device("cuda"), shape, tmp_path) == Choice(
         first.backend, "cached", first.seconds
     )

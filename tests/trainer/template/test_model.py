@@ -155,7 +155,7 @@ def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, Any], words: 
 
 @pytest.mark.long
 @pytest.mark.parametrize("changes", [SWITCHES[2], SWITCHES[3], SWITCHES[5]])
-def test_every_part_compiles_into_one_graph(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_forward_and_loss_compile_into_one_graph(tmp_path: Path, changes: dict[str, Any]) -> None:
     model = make_model(tmp_path, **changes)
     given = tokens()
     expected = model.loss(given, given)
@@ -165,18 +165,3 @@ def test_every_part_compiles_into_one_graph(tmp_path: Path, changes: dict[str, A
     assert torch.allclose(compiled, expected, atol=1e-5)
     with torch.inference_mode():
         assert model(given).shape == (2, 64, 512)
-
-
-def test_layers_of_one_kind_share_a_compiled_graph(tmp_path: Path) -> None:
-    """Two windows, with extra values and without: four kinds, however many layers."""
-    model = make_model(tmp_path, DEPTH=12, WINDOW_PATTERN="SSL", NGRAM_ORDER=2)
-    compiled = []
-
-    def count(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.GraphModule:
-        compiled.append(graph)
-        return graph
-
-    model.compile_parts(backend=count, fullgraph=True)
-    for _ in range(2):
-        model.loss(tokens(), tokens()).backward()
-    assert len(compiled) == 4 + 2
