@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 from autoresearch.agent.v1 import agent_pb2 as pb
 
@@ -43,7 +44,8 @@ def tool_messages() -> list[pb.Tool]:
 def _refuse_loop(session: Session) -> None:
     if session.record.state is SessionState.STOPPED:
         raise FailedPreconditionError(
-            "the session is stopped: start it with manual=true (`autoresearch run --manual`)",
+            "the session is stopped: start it with manual=true (`autoresearch run --manual "
+            f"{shlex.join(['--lab', str(session.lab), '--tag', session.record.tag])}`)",
             reason="NO_SESSION_OPEN",
         )
     if session.running and not session.by_hand:
