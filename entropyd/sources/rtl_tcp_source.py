@@ -25,19 +25,33 @@ from services.addresses import parse_address
 DEFAULT_PORT = 1234
 SET_FREQUENCY, SET_RATE, SET_GAIN_MODE, SET_GAIN = 0x01, 0x02, 0x03, 0x04
 SET_CORRECTION, SET_TEST_MODE, SET_AGC = 0x05, 0x07, 0x08
+# rtl_tcp serves one client after the other, each that has left meanwhile for 5 s where it notices late, and
+# up to two wait. Whoever leaves the queue before ten seconds have passed makes it longer for his next try.
+PATIENCE_SECONDS = 15.0
 _TUNERS = {1: "E4000", 2: "FC0012", 3: "FC0013", 4: "FC2580", 5: "R820T", 6: "R828D"}
 _HIGHEST_GAIN_DB = {1: 42.0, 2: 19.2, 3: 19.7, 4: 0.0, 5: 49.6, 6: 49.6}
 
 
 class RtlTcpSource:
-    """One connection; rtl_tcp serves one client at a time and lets others wait without a word."""
+    """One connection; rtl_tcp serves one client at a time and lets others wait without a word.
+
+    `timeout` seconds may pass until there is a connection, `patience` more until the server says something.
+    """
 
     def __init__(
-        self, host: str, port: int, tuning: Tuning, *, timeout: float = 3.0, test_mode: bool = False
+        self,
+        host: str,
+        port: int,
+        tuning: Tuning,
+        *,
+        timeout: float = 3.0,
+        patience: float = PATIENCE_SECONDS,
+        test_mode: bool = False,
     ) -> None:
         self._host, self._port = host, port
         self._tuning = tuning
         self._timeout = timeout
+        self._patience = patience
         self._test_mode = test_mode
         self._sequence = 0
         self._reader: asyncio.StreamReader | None = None
@@ -62,7 +76,7 @@ class RtlTcpSource:
                 f"{where} cannot be reached: {error.strerror or error}", cause="refused"
             ) from error
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._patience):
                 header = await self._reader.readexactly(12)
             self._configure(header, where)
             await self._writer.drain()

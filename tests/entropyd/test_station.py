@@ -189,7 +189,7 @@ async def test_silence_is_a_stall() -> None:
 async def test_other_servers_and_busy_ones_are_told_apart(greeting: bytes, cause: str) -> None:
     async with rtl_tcp_emulator(lambda: b"", greeting=greeting) as emulator:
         with pytest.raises(SourceUnavailableError) as caught:
-            async with RtlTcpSource("127.0.0.1", emulator.port, Tuning(), timeout=0.5):
+            async with RtlTcpSource("127.0.0.1", emulator.port, Tuning(), patience=0.5):
                 pass
     assert caught.value.cause == cause
 

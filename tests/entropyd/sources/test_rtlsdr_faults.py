@@ -175,7 +175,7 @@ def real_rtl_tcp(dongle: FakeDongle) -> Iterator[int]:
 
 async def test_the_real_rtl_tcp_is_read_as_radio(dongle: FakeDongle) -> None:
     with real_rtl_tcp(dongle) as port:
-        async with running(lambda: RtlTcpSource("127.0.0.1", port, Tuning(), timeout=1.0), SHORT) as (
+        async with running(lambda: RtlTcpSource("127.0.0.1", port, Tuning()), SHORT) as (
             _,
             dispenser,
         ):
@@ -185,12 +185,11 @@ async def test_the_real_rtl_tcp_is_read_as_radio(dongle: FakeDongle) -> None:
 
 async def test_a_second_client_of_the_real_rtl_tcp_is_told_busy(dongle: FakeDongle) -> None:
     with real_rtl_tcp(dongle) as port:
-        await wait_for_port(port)
         async with AsyncExitStack() as stack:
-            first = await enter_when_free(stack, port)
+            first = await enter_when_up(stack, port)
             await first.read()
             with pytest.raises(SourceUnavailableError) as caught:
-                async with RtlTcpSource("127.0.0.1", port, Tuning(), timeout=0.5):
+                async with RtlTcpSource("127.0.0.1", port, Tuning(), patience=0.5):
                     pass
             assert caught.value.cause == "busy"
 
@@ -200,32 +199,20 @@ async def test_a_second_client_of_the_real_rtl_tcp_is_told_busy(dongle: FakeDong
 async def test_faults_of_the_device_under_the_real_rtl_tcp(dongle: FakeDongle) -> None:
     with real_rtl_tcp(dongle) as port:
         modes = ["stall", "repeat", "counter", "stuck", "stall"]
-        await inject_and_recover(
-            dongle, lambda: RtlTcpSource("127.0.0.1", port, Tuning(), timeout=1.0), modes
-        )
+        await inject_and_recover(dongle, lambda: RtlTcpSource("127.0.0.1", port, Tuning()), modes)
 
 
-async def enter_when_free(stack: AsyncExitStack, port: int) -> RtlTcpSource:
-    """The server serves one client and needs a moment to notice that the one before has gone."""
-    async with asyncio.timeout(20):
+async def enter_when_up(stack: AsyncExitStack, port: int) -> RtlTcpSource:
+    """The very first client: one that came only to see whether the server is up, and left before it was
+    served, would occupy it for 5 s."""
+    async with asyncio.timeout(30):
         while True:
             try:
-                return await stack.enter_async_context(RtlTcpSource("127.0.0.1", port, Tuning(), timeout=2.0))
-            except SourceUnavailableError:
-                await asyncio.sleep(0.1)
-
-
-async def wait_for_port(port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
+                return await stack.enter_async_context(RtlTcpSource("127.0.0.1", port, Tuning()))
+            except SourceUnavailableError as error:
+                if error.cause != "refused":
+                    raise
                 await asyncio.sleep(0.05)
-                continue
-            writer.close()
-            await asyncio.sleep(0.3)  # the server has to notice
-            return
 
 
 @pytest.mark.long
