@@ -6,6 +6,7 @@ devices. It writes frames to stdout and ends when its stdin does, so it never ou
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ _OPEN_CAUSES = {
     -6: ("busy", "another program or the kernel driver dvb_usb_rtl28xxu holds the dongle"),
     -12: ("busy", "the kernel driver dvb_usb_rtl28xxu holds the dongle and cannot be detached"),
 }
+USB_STRING_BYTES = 256
 _GONE = (-4, -5)  # LIBUSB_ERROR_NO_DEVICE, LIBUSB_ERROR_NOT_FOUND
 
 
@@ -58,10 +60,7 @@ def open_device(rtlsdr: Any, wishes: dict[str, Any]) -> Any:
     if count == 0:
         raise ReaderError("no-device", "no RTL-SDR dongle is plugged in")
     serial = wishes.get("serial", "")
-    try:
-        index = rtlsdr.RtlSdr.get_device_index_by_serial(serial) if serial else 0
-    except OSError as error:
-        raise ReaderError("no-device", f"no dongle has the serial number {serial!r}") from error
+    index = find_device(rtlsdr, serial, count) if serial else 0
     try:
         device = rtlsdr.RtlSdr(device_index=index)
         device.sample_rate = wishes["sample_rate"]
@@ -73,7 +72,32 @@ def open_device(rtlsdr: Any, wishes: dict[str, Any]) -> Any:
     except OSError as error:
         fallback = ("no-device", f"the dongle cannot be opened: {error}")
         raise ReaderError(*_OPEN_CAUSES.get(error.errno or 0, fallback)) from error
+    opened = serial_of(rtlsdr, device)
+    if serial and opened not in ("", serial):  # between looking and opening the numbers may have shifted
+        raise ReaderError("no-device", f"the dongle {serial!r} went away; {opened!r} stands in its place")
     return device
+
+
+def find_device(rtlsdr: Any, serial: str, count: int) -> int:
+    """The number of the dongle on the bus. Raises ReaderError."""
+    try:
+        return int(rtlsdr.RtlSdr.get_device_index_by_serial(serial))
+    except OSError as error:
+        text = (ctypes.c_ubyte * USB_STRING_BYTES)()
+        for index in range(count):  # one that may not be asked may be the one
+            code = rtlsdr.librtlsdr.rtlsdr_get_device_usb_strings(index, None, None, text)
+            if code in _OPEN_CAUSES:
+                raise ReaderError(*_OPEN_CAUSES[code]) from error
+        raise ReaderError("no-device", f"no dongle has the serial number {serial!r}") from error
+
+
+def serial_of(rtlsdr: Any, device: Any) -> str:
+    """The serial number of an open device; empty where the library cannot tell."""
+    read = getattr(rtlsdr.librtlsdr, "rtlsdr_get_usb_strings", None)
+    text = (ctypes.c_ubyte * USB_STRING_BYTES)()
+    if read is None or read(device.dev_p, None, None, text) != 0:
+        return ""
+    return bytes(text).partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def list_devices(rtlsdr: Any) -> list[str]:
@@ -88,7 +112,7 @@ def list_devices(rtlsdr: Any) -> list[str]:
 def stream(rtlsdr: Any, wishes: dict[str, Any], send: Callable[[bytes], None]) -> None:
     """Sends hello and then chunks until the device fails. Raises ReaderError."""
     device = open_device(rtlsdr, wishes)
-    hello = {"device": wishes.get("serial") or "0", "gain_db": device.gain}
+    hello = {"device": serial_of(rtlsdr, device) or "0", "gain_db": device.gain}
     send(pack_frame(HELLO, json.dumps(hello).encode()))
     sequence = 0
 

@@ -56,6 +56,7 @@ async def test_a_remote_store(tmp_path: Path, remote: Remote) -> None:
     assert 1 in remote.daemon.engine.store.mirror
 
 
+@pytest.mark.long
 async def test_the_tools_for_models(remote: Remote) -> None:
     untrusting = FerriculaHttp(remote.url)
     assert WAY_OUT in await untrusting.call("GET", "/status")

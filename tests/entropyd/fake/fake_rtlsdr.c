@@ -1,6 +1,8 @@
 /* A librtlsdr without a dongle, for tests: under pyrtlsdr by LD_LIBRARY_PATH, under rtl_tcp by LD_PRELOAD.
  *
- * The file named by FAKE_RTLSDR_CONTROL holds one word, read before every buffer:
+ * The file named by FAKE_RTLSDR_CONTROL holds a word for what the devices do, read before every buffer, and
+ * perhaps the serial numbers of those that are plugged in, in the order of the bus; without them 00000001 is.
+ * A device whose number is taken out of the file has been unplugged.
  *   ok      noise at the sample rate (times FAKE_RTLSDR_SPEED, default 1)
  *   absent  no device; a running read ends with LIBUSB_ERROR_NO_DEVICE, as after an unplug
  *   eio     a running read ends with LIBUSB_ERROR_IO
@@ -11,6 +13,8 @@
  *   repeat  the same buffer again and again
  *   stuck   one value
  *   busy, denied  opening fails with LIBUSB_ERROR_BUSY, LIBUSB_ERROR_ACCESS
+ *   hang    opening never returns
+ *   shift   the first device is unplugged while another is looked up, and opened
  */
 #include <signal.h>
 #include <stdint.h>
@@ -24,6 +28,7 @@
 typedef struct device {
     uint32_t frequency, rate;
     int gain, cancel, testmode;
+    char serial[32];
 } device;
 typedef void (*read_callback)(unsigned char *buffer, uint32_t length, void *context);
 
@@ -44,15 +49,34 @@ static uint64_t next_random(void) {
     return state;
 }
 
-static int mode_is(const char *wanted) {
-    char word[32] = "ok";
+enum { MOST = 8 };
+typedef struct bus {
+    char mode[32], serials[MOST][32];
+    int count;
+} bus;
+
+static bus look(void) {
+    bus seen = {.mode = "ok", .serials = {"00000001"}, .count = 1};
     const char *path = getenv("FAKE_RTLSDR_CONTROL");
     FILE *file = path ? fopen(path, "r") : NULL;
     if (file) {
-        if (fscanf(file, "%31s", word) != 1) strcpy(word, "ok");
+        if (fscanf(file, "%31s", seen.mode) != 1) strcpy(seen.mode, "ok");
+        int count = 0;
+        while (count < MOST && fscanf(file, "%31s", seen.serials[count]) == 1) count++;
+        if (count) seen.count = count;
         fclose(file);
     }
-    return strcmp(word, wanted) == 0;
+    if (strcmp(seen.mode, "absent") == 0) seen.count = 0;
+    return seen;
+}
+
+static int mode_is(const char *wanted) { return strcmp(look().mode, wanted) == 0; }
+
+static int is_gone(const device *dev) {
+    bus seen = look();
+    for (int i = 0; i < seen.count; i++)
+        if (strcmp(seen.serials[i], dev->serial) == 0) return 0;
+    return 1;
 }
 
 /* Binomial(7, 1/2) round 127: sigma 1.32, close to a terminated R820T at full gain. */
@@ -83,27 +107,42 @@ static void pace(device *dev, uint32_t length) {
     nanosleep(&pause, NULL);
 }
 
-EXPORT uint32_t rtlsdr_get_device_count(void) { return mode_is("absent") ? 0 : 1; }
-EXPORT const char *rtlsdr_get_device_name(uint32_t index) { return index ? "" : "Fake RTL2838"; }
-EXPORT int rtlsdr_get_device_usb_strings(uint32_t index, char *maker, char *product, char *serial) {
-    if (index || mode_is("absent")) return -1;
+EXPORT uint32_t rtlsdr_get_device_count(void) { return (uint32_t)look().count; }
+EXPORT const char *rtlsdr_get_device_name(uint32_t index) {
+    return (int)index < look().count ? "Fake RTL2838" : "";
+}
+static int give_strings(char *maker, char *product, char *serial, const char *own) {
     if (maker) strcpy(maker, "Nobody");
     if (product) strcpy(product, "Fake RTL2838");
-    if (serial) strcpy(serial, "00000001");
+    if (serial) strcpy(serial, own);
     return 0;
 }
+EXPORT int rtlsdr_get_device_usb_strings(uint32_t index, char *maker, char *product, char *serial) {
+    bus seen = look();
+    if ((int)index >= seen.count) return -1;
+    if (strcmp(seen.mode, "denied") == 0) return -3;
+    return give_strings(maker, product, serial, seen.serials[index]);
+}
 EXPORT int rtlsdr_get_usb_strings(device *dev, char *maker, char *product, char *serial) {
-    return dev ? rtlsdr_get_device_usb_strings(0, maker, product, serial) : -1;
+    return dev ? give_strings(maker, product, serial, dev->serial) : -1;
 }
 EXPORT int rtlsdr_get_index_by_serial(const char *serial) {
-    if (mode_is("absent")) return -2;
-    return strcmp(serial, "00000001") ? -3 : 0;
+    char own[32];
+    int count = look().count;
+    for (int i = 0; i < count; i++)
+        if (rtlsdr_get_device_usb_strings((uint32_t)i, NULL, NULL, own) == 0 && strcmp(own, serial) == 0)
+            return i;
+    return count ? -3 : -2;
 }
 EXPORT int rtlsdr_open(device **dev, uint32_t index) {
-    if (index || mode_is("absent")) return -1;
-    if (mode_is("busy")) return -6;
-    if (mode_is("denied")) return -3;
+    bus seen = look();
+    if (strcmp(seen.mode, "shift") == 0) index++;
+    if ((int)index >= seen.count) return -1;
+    if (strcmp(seen.mode, "busy") == 0) return -6;
+    if (strcmp(seen.mode, "denied") == 0) return -3;
+    while (mode_is("hang")) usleep(20000);
     *dev = calloc(1, sizeof **dev);
+    strcpy((*dev)->serial, seen.serials[index]);
     (*dev)->rate = 1024000;
     return 0;
 }
@@ -171,7 +210,7 @@ EXPORT int rtlsdr_cancel_async(device *dev) {
 }
 
 EXPORT int rtlsdr_read_sync(device *dev, void *buffer, int length, int *read) {
-    if (mode_is("absent")) return -4;
+    if (is_gone(dev)) return -4;
     if (mode_is("eio")) return -1;
     while (mode_is("stall")) usleep(20000);
     pace(dev, (uint32_t)length);
@@ -189,7 +228,7 @@ EXPORT int rtlsdr_read_async(device *dev, read_callback callback, void *context,
     fill_noise(buffer, length);
     dev->cancel = 0;
     while (!dev->cancel) {
-        if (mode_is("absent")) {
+        if (is_gone(dev)) {
             result = -5;
             break;
         }

@@ -18,7 +18,7 @@ from entropyd.sources.tuning import Tuning
 from tests.entropyd.rtl_tcp_emulator import binomial_noise
 from tests.entropyd.test_station import FAST, running, until, until_radio
 
-LAG = 0.2  # 5 s of the real one
+LAG = 0.1  # 5 s of the real one
 TIMERS = replace(FAST, reopen_most=LAG / 5)  # as the second of the default to those 5 s
 HEADER = struct.pack(">4sII", b"RTL0", 5, 29)
 
