@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from autoresearch.agent.v1 import agent_pb2 as pb
@@ -69,6 +70,7 @@ def _effect(session: pb.Session, tried: Sequence[pb.Proposal]) -> list[str]:
             f"Baseline {session.baseline_val_bpb:.4f}, best {session.best_val_bpb:.4f} bits per byte; sum of "
             f"the kept differences {effect[0]:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"
         )
+        lines.append("  What is kept was chosen for being good on its seeds: expect a little less on others.")
     if session.HasField("noise_sigma"):
         lines.append(f"Noise of one paired difference: {session.noise_sigma:.4f} (one sigma)")
     return lines
@@ -130,11 +132,13 @@ def _error_now(session: pb.Session, proposal: pb.Proposal) -> float:
     """A discard's error by the noise that is known now, where that is less than when it was judged.
 
     The first proposals of a session are judged while the noise is only bounded, often several times too wide.
+    How far a proposal's own pairs lie apart still counts: some are noisier than others.
     """
-    pairs = sum(run.HasField("val_bpb") and not run.incumbent and not run.void for run in proposal.runs)
-    if not session.noise_sigma or not pairs:
+    count = len(proposal.differences)
+    if not session.noise_sigma or not count:
         return proposal.difference_error
-    return min(proposal.difference_error, session.noise_sigma / math.sqrt(pairs))
+    own = statistics.stdev(proposal.differences) if count > 1 else 0.0
+    return min(proposal.difference_error, max(session.noise_sigma, own) / math.sqrt(count))
 
 
 def _measured(proposal: pb.Proposal, error: float | None = None) -> str:

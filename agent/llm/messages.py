@@ -66,6 +66,7 @@ def proposal_message(record: ProposalRecord, runs: list[RunRecord]) -> pb.Propos
         create_time=timestamp(record.created_at),
         end_time=timestamp(record.ended_at),
         cost_usd=record.cost_usd,
+        differences=record.differences,
     )
     if record.verdict is not None:
         message.verdict = pb.Verdict.Value(f"VERDICT_{record.verdict.name}")

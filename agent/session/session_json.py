@@ -53,6 +53,7 @@ def proposal_dict(proposal: pb.Proposal) -> dict[str, object]:
         "val_bpb": _optional(proposal, "val_bpb"),
         "difference": _optional(proposal, "difference"),
         "difference_error": _optional(proposal, "difference_error"),
+        "differences": list(proposal.differences),
         "memory_gb": proposal.memory_gb,
         "diff_hash": proposal.diff_hash,
         "cost_usd": proposal.cost_usd,

@@ -100,17 +100,21 @@ def test_a_short_session_is_told_in_minutes() -> None:
 
 
 def test_a_discard_made_before_the_noise_was_known_is_seen_by_what_is_known_now() -> None:
-    early = proposal(1, pb.VERDICT_DISCARD, -0.0099, description="early")
-    early.difference_error = 0.0146
-    early.runs.extend(
-        pb.Run(val_bpb=1.5, incumbent=incumbent, void=void)
-        for incumbent, void in ((False, False), (False, False), (False, False), (True, False), (False, True))
+    early = proposal(
+        1, pb.VERDICT_DISCARD, -0.0099, description="early", differences=(-0.0035, -0.015, -0.0112)
     )
+    early.difference_error = 0.0146
     known = "\n".join(report_lines(session(noise_sigma=0.0043), [early]))
     assert "Worth another look" in known
-    assert "#1 -0.0099 ± 0.0025  early" in known, "three pairs count"
-    assert "Worth another look" not in "\n".join(report_lines(session(noise_sigma=0.03), [early]))
-    assert "Worth another look" not in "\n".join(report_lines(session(), [early]))
+    assert "#1 -0.0099 ± 0.0034  early" in known, "its own three pairs lie farther apart than is usual"
+    for noise in ({"noise_sigma": 0.03}, {}):
+        assert "Worth another look" not in "\n".join(report_lines(session(**noise), [early]))
+    wild = proposal(2, pb.VERDICT_DISCARD, -0.0563, differences=(-0.0255, -0.1306, -0.2196, 0.1506))
+    wild.difference_error = 0.0631
+    assert "Worth another look" not in "\n".join(report_lines(session(noise_sigma=0.0123), [wild]))
+    once = proposal(3, pb.VERDICT_DISCARD, -0.02, differences=(-0.02,))
+    once.difference_error = 0.03
+    assert "#3 -0.0200 ± 0.0043" in "\n".join(report_lines(session(noise_sigma=0.0043), [once]))
 
 
 def test_what_is_under_way_is_counted_and_nothing_is_said_to_be_beaten() -> None:

@@ -679,6 +679,7 @@ class Proposal(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     COST_USD_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """0 is the baseline."""
     proposal_id: _builtins.str
@@ -704,6 +705,10 @@ class Proposal(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One a pair, candidate less incumbent on one seed, in their order."""
+
     def __init__(
         self,
         *,
@@ -723,10 +728,11 @@ class Proposal(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         cost_usd: _builtins.float = ...,
+        differences: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "_difference_error", b"_difference_error", "_val_bpb", b"_val_bpb", "create_time", b"create_time", "difference", b"difference", "difference_error", b"difference_error", "end_time", b"end_time", "val_bpb", b"val_bpb"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "_difference_error", b"_difference_error", "_val_bpb", b"_val_bpb", "commit", b"commit", "cost_usd", b"cost_usd", "create_time", b"create_time", "description", b"description", "diff_hash", b"diff_hash", "difference", b"difference", "difference_error", b"difference_error", "end_time", b"end_time", "memory_gb", b"memory_gb", "number", b"number", "proposal_id", b"proposal_id", "reason", b"reason", "runs", b"runs", "state", b"state", "val_bpb", b"val_bpb", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "_difference_error", b"_difference_error", "_val_bpb", b"_val_bpb", "commit", b"commit", "cost_usd", b"cost_usd", "create_time", b"create_time", "description", b"description", "diff_hash", b"diff_hash", "difference", b"difference", "difference_error", b"difference_error", "differences", b"differences", "end_time", b"end_time", "memory_gb", b"memory_gb", "number", b"number", "proposal_id", b"proposal_id", "reason", b"reason", "runs", b"runs", "state", b"state", "val_bpb", b"val_bpb", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__difference: _TypeAlias = _typing.Literal["difference"]  # noqa: Y015
     _WhichOneofArgType__difference: _TypeAlias = _typing.Literal["_difference", b"_difference"]  # noqa: Y015
