@@ -26,6 +26,7 @@ from trainer.evaluation.auditing import (
     audit_second,
     audited_batch_rows,
     join_audits,
+    prefix_length,
     screen_second,
 )
 from trainer.evaluation.audits import ON_CPU, ON_GPU, Tolerances, most_telling
@@ -203,7 +204,7 @@ def test_an_honest_model_answers_the_screen_only_and_its_cost_is_bounded() -> No
             "fewer-rows",
             "fewer-again",
         ]
-        assert second.tokens + first.tokens - begin <= (BATCH + 6) * LENGTH
+        assert second.tokens + first.tokens - begin < (BATCH + 5) * LENGTH
 
 
 def test_a_leak_of_one_token_far_ahead_is_seen() -> None:
@@ -289,6 +290,16 @@ def test_few_rows_are_audited_as_well(count: int) -> None:
             audits = audit_both(honest, honest, Scored(rows, nats, batch), random)
             assert audits
             assert all(audit.passed for audit in audits)
+
+
+def test_prefixes_are_of_every_length_up_to_three_quarters_and_mostly_short() -> None:
+    random = np.random.default_rng(1)
+    lengths = [prefix_length(256, random) for _ in range(4000)]
+    assert min(lengths) == 32
+    assert 180 < max(lengths) < 192
+    assert len(set(lengths)) > 150
+    assert 80 < np.mean(lengths) < 90
+    assert {prefix_length(length, random) for length in (1, 2)} == {1}
 
 
 def test_a_batch_is_a_small_part_of_all_rows() -> None:

@@ -131,15 +131,22 @@ def screen_second(
         compare("causality", Finding.NON_CAUSAL, *_joined(causality), allowed.exact),
     ]
     few = random.permutation(count)[:FEW_ROWS]
-    end = int(random.integers(length // 4, max(length // 4 + 1, length * 3 // 4)))
+    end = prefix_length(length, random)
     prefix = token_nats(second(inputs[few, :end]), rows[few, 1 : end + 1])
     audits.append(
         compare("prefix", Finding.PREFIX_INCONSISTENT, nats[few, :end], prefix, allowed.other_shape)
     )
-    few = random.permutation(count)[:FEW_ROWS]
+    few = random.permutation(count)[: max(1, min(FEW_ROWS, count // 8))]  # of a small batch one, all alone
     alone = token_nats(second(inputs[few]), rows[few, 1:])
     audits.append(compare("fewer-rows", Finding.ORDER_DEPENDENT, nats[few], alone, allowed.other_shape))
     return [_finite(audit) for audit in audits]
+
+
+def prefix_length(length: int, random: np.random.Generator) -> int:
+    """How much of a row is asked alone: an eighth to three quarters of it, the shorter the likelier, since
+    what is cut off most shows most and costs least."""
+    shortest = max(1, length // 8)
+    return int(random.integers(shortest, max(shortest + 1, length * 3 // 4), size=2).min())
 
 
 def screened_batches(scored: Scored) -> int:
