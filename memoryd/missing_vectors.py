@@ -14,7 +14,7 @@ from memoryd.embedding.embedder import Embedder, Matrix
 from memoryd.memory import Batch, Memory
 from memoryd.store import Store
 from memoryd.vector_marks import VectorMarks
-from services.errors import ServiceError, UnavailableError
+from services.errors import FailedPreconditionError, ServiceError, UnavailableError
 
 HERE_AT_ONCE = 256
 SERVICE_AT_ONCE = 4  # more would keep a recall's own question waiting
@@ -41,6 +41,7 @@ class MissingVectors:
         self._marked_again: set[int] = set()  # in memory; what is stored may lack these marks
         self._some = asyncio.Event()
         self._answered = asyncio.Event()
+        self._is_away = False
         self.made = 0
 
     @property
@@ -82,10 +83,15 @@ class MissingVectors:
         self._marks.add(memory_ids)
         self._some.set()
 
+    def embedder_failed(self) -> None:
+        """Says that the embedder gave nothing to somebody else."""
+        self._is_away = True
+
     def embedder_answered(self) -> None:
-        """Ends the pause of `run`: whoever waits need not wait any longer."""
-        if self.waiting:
+        """Says that it did: when it had been away, the pause of `run` ends, and nobody waits any longer."""
+        if self._is_away and self.waiting:
             self._answered.set()
+        self._is_away = False
 
     async def run(
         self, first_pause: float = FIRST_PAUSE_SECONDS, longest_pause: float = LONGEST_PAUSE_SECONDS
@@ -109,8 +115,12 @@ class MissingVectors:
 
     async def make(self) -> None:
         """One attempt at all that wait. Never raises; the status says why some still wait."""
+        self._is_away = False
         try:
             await self._make()
+        except UnavailableError as error:
+            self.embedder_failed()
+            self._warn(error.message)
         except ServiceError as error:
             self._warn(error.message)
         except Exception:  # a defect must not end the attempts for good, and unseen
@@ -192,7 +202,7 @@ class MissingVectors:
         self.made += len(given)
 
     async def _demand_same_model(self) -> None:
-        """Raises UnavailableError unless the embedder makes vectors like those of the store.
+        """Raises FailedPreconditionError unless the embedder makes vectors like those of the store.
 
         An address tells nothing of the model behind it, and a length little.
         """
@@ -208,11 +218,10 @@ class MissingVectors:
         if 2 * alike <= size:
             raise self._other_model()
 
-    def _other_model(self) -> UnavailableError:
-        return UnavailableError(
+    def _other_model(self) -> FailedPreconditionError:
+        return FailedPreconditionError(
             f"{self._embedder.name} makes other vectors than those of this store; start memoryd with the "
-            "embedder that made them",
-            reason="EMBEDDER_UNAVAILABLE",
+            "embedder that made them"
         )
 
     def _warn(self, why: str) -> None:

@@ -158,6 +158,7 @@ class Remembering:
         except UnavailableError as error:
             # A memory without a vector is still found by its words; losing it would be worse.
             self._store.warnings["embedder"] = f"stored without a vector: {error.message}"
+            self._missing_vectors.embedder_failed()
             return None
         expected = self._store.dimension.expected
         if expected not in (0, len(made)):

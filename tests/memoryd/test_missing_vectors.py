@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from memoryd.embedding.service import ServiceEmbedder
+from memoryd.engine import open_engine
 from memoryd.missing_vectors import FAILURES_IN_A_ROW
+from memoryd.requests import NewMemory
+from memoryd.sqlite.backend import open_sqlite
 from memoryd.vector_marks import BLOCK, VectorMarks
 from services.memory_client import MemoryClient
 from tests.memoryd.embedding_service import (
@@ -83,6 +87,30 @@ async def test_vectors_of_another_model_are_never_filled_in(
         await moved.come_back()
         async with running(tmp_path, f"--embedder={moved.url}") as memoryd:
             await until(lambda: has_vector(memoryd, 2))
+
+
+async def test_an_embedder_that_is_another_one_is_not_asked_again_by_every_memory(
+    tmp_path: Path, service: EmbeddingService
+) -> None:
+    await service.come_back()
+    backend = await open_sqlite(f"sqlite:///{tmp_path / 'memory.db'}")
+    embedder = ServiceEmbedder(service.url)
+    engine = await open_engine(backend, embedder)
+    await engine.remembering.remember(NewMemory({"text": "weber force law"}))
+    await service.go_away()
+    await engine.remembering.remember(NewMemory({"text": "quantum wave"}))
+    service.model = "second"
+    await service.come_back()
+    attempts = asyncio.create_task(engine.missing_vectors.run(3600.0, 3600.0))
+    await until(lambda: "makes other vectors" in engine.store.warnings.get("vectors", ""))
+    service.asked.clear()
+    for number in range(3):
+        await engine.remembering.remember(NewMemory({"text": f"note {number}"}))
+    await asyncio.sleep(0.1)
+    assert service.asked == ["note 0", "note 1", "note 2"]
+    attempts.cancel()
+    await embedder.close()
+    await backend.close()
 
 
 async def test_a_text_that_the_embedder_refuses_holds_up_no_other(
