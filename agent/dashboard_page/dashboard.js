@@ -90,15 +90,34 @@ function shape(name, attributes, text) {
   return node;
 }
 
+const isKept = (p) => p.verdict === "keep" || p.verdict === "equivalent";
+
+// The baseline's mean, and from there on paired differences: means over other seeds do not compare.
+function chartPoints() {
+  const points = [];
+  let incumbent = 0;
+  for (const p of [...proposals.values()].sort((a, b) => a.number - b.number)) {
+    if (p.number === 0 && p.val_bpb !== null) {
+      incumbent = p.val_bpb;
+      points.push({ ...p, place: incumbent });
+    } else if (p.number > 0 && p.difference !== null) {
+      const place = incumbent + p.difference;
+      points.push({ ...p, place });
+      if (isKept(p)) incumbent = place;
+    }
+  }
+  return points;
+}
+
 function paintChart() {
   const chart = byId("chart");
-  const points = [...proposals.values()].filter((p) => p.val_bpb !== null).sort((a, b) => a.number - b.number);
+  const points = chartPoints();
   if (!points.length) {
     chart.replaceChildren(shape("text", { x: 480, y: 130, "text-anchor": "middle" }, "no score yet"));
     return;
   }
   const last = Math.max(1, points[points.length - 1].number);
-  const values = points.map((p) => p.val_bpb).sort((a, b) => a - b);
+  const values = points.map((p) => p.place).sort((a, b) => a - b);
   const low = values[0];
   // A few very bad scores must not flatten the rest.
   const high = Math.max(values[Math.floor((values.length - 1) * 0.95)], low + 1e-4);
@@ -114,9 +133,9 @@ function paintChart() {
   const path = [];
   let best = null;
   for (const p of points) {
-    const kept = p.verdict === "keep" || p.verdict === "equivalent" || p.verdict === "baseline";
+    const kept = isKept(p) || p.number === 0;
     if (best !== null) path.push([x(p.number), y(best)]);
-    if (kept) best = p.val_bpb;
+    if (kept) best = p.place;
     if (best !== null) path.push([x(p.number), y(best)]);
   }
   if (best !== null && session && session.noise_sigma) {
@@ -126,11 +145,10 @@ function paintChart() {
   }
   nodes.push(shape("polyline", { points: path.map((point) => point.join(",")).join(" "), class: "best" }));
   const radius = points.length > 200 ? 2 : 4;
-  const isKept = (p) => p.verdict === "keep" || p.verdict === "equivalent";
   for (const p of [...points].sort((a, b) => isKept(a) - isKept(b))) {
     const size = isKept(p) ? radius + 1 : radius;
-    const dot = shape("circle", { cx: x(p.number), cy: y(p.val_bpb), r: size, class: p.verdict });
-    dot.append(shape("title", {}, `#${p.number} ${p.verdict} ${score(p.val_bpb)}: ${p.description}`));
+    const dot = shape("circle", { cx: x(p.number), cy: y(p.place), r: size, class: p.verdict });
+    dot.append(shape("title", {}, `#${p.number} ${p.verdict} ${score(p.place)}: ${p.description}`));
     nodes.push(dot);
   }
   nodes.push(shape("text", { x: 940, y: 250, "text-anchor": "end" }, `proposal ${last}`));

@@ -186,6 +186,8 @@ async def test_the_page_in_a_real_browser() -> None:
             await expect(rows).to_have_count(1000, timeout=patience)
             first_paint = time.monotonic() - began
             await expect(page.locator("#chart circle")).to_have_count(1000)
+            # By paired differences, -0.1 for each keep, not by the means that each proposal had.
+            await expect(page.locator("#chart title", has_text="#80 keep 1.80")).to_have_count(1)
             await expect(state).to_have_text("running")
             await expect(page.locator("#cards")).to_contain_text("noise")
             await expect(page.locator("#proposals img")).to_have_count(0)
