@@ -59,6 +59,7 @@ class Station:
         self._replay = ReplayTests()
         self._sleep = sleep
         self._pause = self._timers.reopen
+        self._least_pause = 0.0  # of the failure at hand; the next one may have an end that is nearer
         self.alarms: Counter[str] = Counter()
         self.openings = 0
 
@@ -72,11 +73,12 @@ class Station:
                 absent = error.cause in _ABSENT_CAUSES
                 self._withdraw(HealthState.ABSENT if absent else HealthState.FAILED, error.cause, str(error))
                 if error.retry_after is not None:
-                    self._pause = max(self._pause, min(error.retry_after, self._timers.absent_most))
+                    self._least_pause = min(error.retry_after, self._timers.absent_most)
             except Exception as error:
                 log.exception("the source failed in an unexpected way")
                 self._withdraw(HealthState.FAILED, "defect", f"a defect in entropyd: {type(error).__name__}")
-            await self._sleep(self._pause)
+            await self._sleep(max(self._pause, self._least_pause))
+            self._least_pause = 0.0
             self._pause = min(2 * self._pause, max(self._timers.reopen_most, self._pause))
 
     async def _follow(self, source: EntropySource) -> None:
@@ -106,7 +108,7 @@ class Station:
             self.alarms[verdict.test] += 1
             self._withdraw(report.state, verdict.test, verdict.explanation)
             if verdict.severity is Severity.PERMANENT:
-                self._pause = self._timers.permanent
+                self._least_pause = self._timers.permanent
                 raise SourceUnavailableError(verdict.explanation, cause=verdict.test)
             return
         for block in report.blocks:
