@@ -51,7 +51,7 @@ async def test_an_empty_ledger_beside_results_is_damage(
         assert told.code == 3
 
 
-@pytest.mark.parametrize("damage", [empty, only_a_header])
+@pytest.mark.parametrize("damage", [empty, pytest.param(only_a_header, marks=pytest.mark.long)])
 async def test_a_crash_while_a_new_lab_was_made_leaves_nothing_in_the_way(
     sessions: Sessions, lab: Path, write_script: Callable[..., str], damage: Callable[[Path], None]
 ) -> None:

@@ -86,9 +86,19 @@ def work(workspace: Workspace) -> None:
     workspace.close()
 
 
-@pytest.mark.parametrize("setup", sorted(SETUPS))
+TOGETHER = "".join(text for name, text in SETUPS.items() if name != "filters")
+"""Later values of one name win, so that of two files of attributes only one is named here."""
+EACH = [
+    pytest.param(SETUPS["nothing at all"], id="nothing at all"),
+    pytest.param(TOGETHER, id="all together"),
+    pytest.param(TOGETHER + SETUPS["filters"], id="with filters"),
+    *(pytest.param(text, id=name, marks=pytest.mark.long) for name, text in SETUPS.items() if text),
+]
+
+
+@pytest.mark.parametrize("setup", EACH)
 def test_a_lab_works_beside_any_set_up(home: Path, setup: str) -> None:
-    configure(home, SETUPS[setup])
+    configure(home, setup)
     lab = home / "my lab"
     made = make_lab(lab, "lab", FILES, "cpu")
     assert made.source_at(made.tip()) == FILES["train.py"]
@@ -96,7 +106,7 @@ def test_a_lab_works_beside_any_set_up(home: Path, setup: str) -> None:
     assert "+B = 4" in best_diff(lab, "lab")
 
 
-@pytest.mark.parametrize("setup", sorted(SETUPS))
+@pytest.mark.parametrize("setup", EACH)
 def test_an_older_lab_works_when_the_set_up_changes(home: Path, setup: str) -> None:
     """Its own configuration is what an earlier version, or its owner, left there."""
     configure(home, "")
@@ -104,7 +114,7 @@ def test_an_older_lab_works_when_the_set_up_changes(home: Path, setup: str) -> N
     make_lab(lab, "lab", FILES, "cpu").close()
     own = lab / ".git" / "config"
     own.write_text("[core]\n\tbare = false\n[user]\n\temail = lab@autoresearch.invalid\n")
-    configure(home, SETUPS[setup])
+    configure(home, setup)
     opened = open_lab(lab, "lab")
     assert opened is not None
     work(opened)
