@@ -75,9 +75,10 @@ def forecast_text(session: SessionRecord, totals: SessionTotals) -> str:
     if made.hours is None or made.device_seconds is None or not remaining_experiments(session, totals):
         return ""
     money = f", {made.cost_usd:.2f} US dollars" if made.cost_usd else ""
+    long = f"{made.hours:.1f} h" if made.hours >= 1 else f"{made.hours * 60:.1f} minutes"
     return (
         f"{totals.proposals} of {session.max_experiments} experiments; at this pace all take"
-        f" {made.hours:.1f} h{money}, {made.device_seconds:,.0f} s of training device"
+        f" {long}{money}, {made.device_seconds:,.0f} s of training device"
     )
 
 

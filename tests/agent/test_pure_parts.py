@@ -111,6 +111,8 @@ def test_a_forecast_extrapolates_to_the_cap() -> None:
     assert told == (
         "4 of 10 experiments; at this pace all take 2.5 h, 5.00 US dollars, 2,500 s of training device"
     )
+    short = replace(capped, active_seconds=36.0)
+    assert "all take 1.5 minutes, " in forecast_text(short, SessionTotals(proposals=4, device_seconds=30.0))
     measured_once = SessionTotals(proposals=1, device_seconds=500.0, baseline_seconds=300.0)
     later = forecast(replace(SESSION, max_experiments=6, active_seconds=600.0), measured_once)
     assert later.device_seconds == pytest.approx(300 + 6 * 200)
