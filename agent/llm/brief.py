@@ -23,8 +23,8 @@ a statistical judge gives the verdict. You cannot choose seeds, and you do not d
 judge calls KEEP or EQUIVALENT is committed for you; everything else is put aside and the draft goes back to \
 the incumbent.
 - A difference smaller than the noise (noise_sigma) means nothing. Simpler code with the same score wins.
-- Compare experiments by their difference to the incumbent, which is measured on equal seeds. Each val_bpb is \
-a mean over that experiment's own seeds and does not compare with another's.
+- Compare experiments by their difference to the incumbent, which is measured on equal seeds. Each val_bpb \
+is a mean over that experiment's own seeds and does not compare with another's.
 - What was tried before is in the experiment log and in memory: get_history, recall. A repeat is refused.
 - Scores come from a sealed evaluator that asks the trained model for logits and checks causality. \
 Nothing that train.py prints counts.
