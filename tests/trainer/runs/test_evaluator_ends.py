@@ -19,6 +19,7 @@ from trainer.evaluation.job import EvaluationJob
 from trainer.executor import DeviceInfo
 from trainer.experiment import Failure, Finding
 from trainer.runs.events import TrainingRecord
+from trainer.runs.live_run import result_of_error
 from trainer.runs.output import OutputCollector
 
 CPU = DeviceInfo("cpu", "cpu", 1 << 30, "cpu")
@@ -53,7 +54,7 @@ async def test_an_evaluator_that_is_killed_is_no_defect_and_leaves_nothing(
         await asyncio.sleep(0.05)
     below = psutil.Process().children(recursive=True)
     next(process for process in below if "trainer.evaluate" in process.cmdline()).kill()
-    report, reason = await asyncio.wait_for(scoring, 20)
+    report, reason = await asyncio.wait_for(scoring, 60)
     assert report is None
     assert reason == (Failure.KILLED, "the evaluator was killed by signal 9")
     assert left_over(tmp_path) == []
@@ -64,7 +65,7 @@ async def test_an_evaluator_that_is_killed_is_no_defect_and_leaves_nothing(
 async def test_an_evaluation_beyond_its_limit_is_a_timeout(tmp_path: Path, dataset: Dataset) -> None:
     write_taken(tmp_path, SLOW.format(mark=tmp_path / "asked", seconds=3600))
     run = evaluation_on(CPU, dataset, tmp_path, replace(SETTINGS, evaluation_seconds=2.0))
-    report, reason = await asyncio.wait_for(run.score(TrainingRecord()), 20)
+    report, reason = await asyncio.wait_for(run.score(TrainingRecord()), 60)
     assert report is None
     assert reason == (Failure.TIMEOUT, "the evaluation took longer than its limit")
     assert left_over(tmp_path) == []
@@ -98,6 +99,19 @@ async def test_a_full_disk_is_not_damaged_data(tmp_path: Path, dataset: Dataset)
 
 @posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("name", ["evaluation/job.json", "evaluator-plan.json"])
+async def test_a_disk_that_is_full_for_the_daemon_is_full(
+    tmp_path: Path, dataset: Dataset, name: str
+) -> None:
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        await evaluation_on(CPU, dataset, tmp_path).score(TrainingRecord())
+    assert result_of_error(caught.value).failure is Failure.DISK_FULL
+
+
+@posix
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 async def test_lines_that_cannot_be_written_are_read_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "log.txt").symlink_to("/dev/full")
     collector = OutputCollector(tmp_path / "log.txt", 1 << 30, lambda stream, text: None, lambda: None)
@@ -108,7 +122,7 @@ async def test_lines_that_cannot_be_written_are_read_all_the_same(tmp_path: Path
     )
     reading = asyncio.create_task(collector.read("stderr", stream))
     with os.fdopen(write, "wb") as printing:
-        await asyncio.wait_for(asyncio.to_thread(printing.write, b"a line\n" * 200_000), 20)
+        await asyncio.wait_for(asyncio.to_thread(printing.write, b"a line\n" * 200_000), 60)
     with pytest.raises(OSError, match="No space left"):
         await reading
     transport.close()
