@@ -51,13 +51,15 @@ class ProcessGroup:
         work = torch.distributed.reduce_scatter_tensor(part, tensor.contiguous(), async_op=True)
         return Share(slice(self.rank * size, (self.rank + 1) * size), part, work)
 
-    def gather(self, whole: torch.Tensor, rows: slice) -> "Share":
-        """Begins to fill `whole` [n, ...], of which each rank has the rows that sum_share gave it."""
-        everything = slice(0, len(whole))
-        if self.world == 1 or rows == everything:
-            return Share(everything, whole)
-        work = torch.distributed.all_gather_into_tensor(whole, whole[rows], async_op=True)
-        return Share(everything, whole, work)
+    def gather(self, own: torch.Tensor, whole: torch.Tensor | None = None) -> "Share":
+        """Begins to put together what every rank has got from sum_share, `own` of this one: [n, ...]. It is
+        written to `whole` where that is given; of that `own` may be a part."""
+        if self.world == 1 or (whole is not None and len(own) == len(whole)):
+            return Share(slice(0, len(own)), own)
+        if whole is None:
+            whole = own.new_empty((self.world * len(own), *own.shape[1:]))
+        work = torch.distributed.all_gather_into_tensor(whole, own, async_op=True)
+        return Share(slice(0, len(whole)), whole, work)
 
     def padded(self, count: int) -> int:
         """The least number from count on that the ranks can share equally."""

@@ -486,35 +486,8 @@ def adamw_update(
         p.mul_(1 - lr * decay).sub_(lr * update)
 
 
-def muon_direction(g: torch.Tensor, m: torch.Tensor, momentum: torch.Tensor) -> torch.Tensor:
-    """First part of a Muon step for a stack of matrices [N, rows, columns]: updates the momentum m in place
-    and looks ahead (Nesterov). Returns what orthogonalize() takes; momentum: 0-D, CPU."""
-    m.copy_(momentum * m + (1 - momentum) * g)
-    update = momentum * m + (1 - momentum) * g
-    if MUON_EQ:
-        update = update / (update.norm(dim=-1, keepdim=True) + 1e-12)
-    return unit_wide(update)
-
-
-def unit_wide(update: torch.Tensor) -> torch.Tensor:
-    """Matrices of norm below 1, transposed where rows exceed columns; in bfloat16 on CUDA."""
-    x = update.bfloat16() if update.is_cuda else update
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
-    return x.mT.contiguous() if x.size(-2) > x.size(-1) else x
-
-
-def orthogonalize(x: torch.Tensor, iterations: int) -> torch.Tensor:
-    """The nearest orthogonal matrices, roughly, of unit_wide() ones [N, rows, columns]. Three products an
-    iteration and nothing beside them, so that there is nothing to compile."""
-    for a, b, c in POLAR_EXPRESS[:iterations]:
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x
-
-
-def muon_apply(
+def muon_update(
     p: torch.Tensor,
-    x: torch.Tensor,
     g: torch.Tensor,
     m: torch.Tensor,
     v: torch.Tensor,
@@ -523,14 +496,33 @@ def muon_apply(
     decay: torch.Tensor,
     momentum: torch.Tensor,
 ) -> None:
-    """Last part, p in place, from orthogonalized x: variance equalisation, cautious decay."""
-    tall = g.size(-2) > g.size(-1)
-    update = (x.mT if tall else x).float()
+    """One Muon step in place for a stack of matrices [N, rows, columns]; lr, decay, momentum: 0-D, CPU.
+
+    Nesterov look-ahead, orthogonalisation, variance equalisation, cautious decay.
+    """
+    m.copy_(momentum * m + (1 - momentum) * g)
+    update = momentum * m + (1 - momentum) * g
+    if MUON_EQ:
+        update = update / (update.norm(dim=-1, keepdim=True) + 1e-12)
+    update = orthogonalize(update, MUON_ITERATIONS).float()
     if NORMUON:
         update = equalize_variance(update, v, -1 if g.size(-2) >= g.size(-1) else -2)
     if weber:
         update = update * matrix_weber_bracket(g, m, momentum)
     p.sub_(lr * update + lr * decay * p * ((update * p) >= 0))
+
+
+def orthogonalize(update: torch.Tensor, iterations: int) -> torch.Tensor:
+    """The nearest orthogonal matrix, roughly, for each of a stack [N, rows, columns]."""
+    x = update.bfloat16() if update.is_cuda else update
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
+    tall = x.size(-2) > x.size(-1)
+    if tall:
+        x = x.mT
+    for a, b, c in POLAR_EXPRESS[:iterations]:
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x
 
 
 def equalize_variance(update: torch.Tensor, second: torch.Tensor, dim: int) -> torch.Tensor:
@@ -568,15 +560,14 @@ class MuonAdamW:
         self.ranks = ranks
         # replaced by their compiled forms where that pays
         self.adamw_update: Any = adamw_update
-        self.muon_direction: Any = muon_direction
-        self.muon_apply: Any = muon_apply
+        self.muon_update: Any = muon_update
         for group in groups:
             group["initial_lr"], group["initial_wd"] = group["lr"], group["weight_decay"]
 
     def compile_parts(self, **options: Any) -> None:
         """Compiles what an update consists of. options are torch.compile's."""
         torch._dynamo.config.cache_size_limit = 64
-        for name in ("adamw_update", "muon_direction", "muon_apply"):
+        for name in ("adamw_update", "muon_update"):
             setattr(self, name, torch.compile(getattr(self, name), dynamic=False, **options))
 
     @torch.no_grad()
@@ -617,7 +608,7 @@ class MuonAdamW:
         weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
         own = p if len(p) == len(g) else p[share.rows]
         self.adamw_update(own, g, state["m"], state["v"], beta1, beta2, group["eps"], weber, *scalars)
-        return self.ranks.gather(p.detach(), share.rows).wait
+        return self.ranks.gather(own, p).wait
 
     def _muon_step(
         self, matrices: list[nn.Parameter], group: dict[str, Any], share: Share
@@ -629,17 +620,13 @@ class MuonAdamW:
             second = torch.zeros_like(g[..., :1] if tall else g[..., :1, :], dtype=torch.float32)
             state.update(step=0, m=torch.zeros_like(g), v=second)
         state["step"] += 1
-        stack = g.new_zeros((self.ranks.padded(len(matrices)), *first.shape), dtype=first.dtype)
-        own = stack[share.rows]
-        if mine := matrices[share.rows]:  # what is beyond is padding and stays zero
-            torch._foreach_copy_(list(own[: len(mine)].unbind()), mine)
+        mine = matrices[share.rows]
+        own = torch.stack([*mine, *[torch.zeros_like(first)] * (len(g) - len(mine))])
         lr = group["lr"] * max(1.0, first.size(-2) / first.size(-1)) ** 0.5
         scalars = [torch.tensor(value) for value in (lr, group["weight_decay"], group["momentum"])]
         weber = WEBER_MODE != "off" and state["step"] >= WEBER_FIRST_STEP
-        x = self.muon_direction(g, state["m"], scalars[-1])
-        x = orthogonalize(x, MUON_ITERATIONS)
-        self.muon_apply(own, x, g, state["m"], state["v"], weber, *scalars)
-        gathered = self.ranks.gather(stack, share.rows)
+        self.muon_update(own, g, state["m"], state["v"], weber, *scalars)
+        gathered = self.ranks.gather(own)
         return lambda: torch._foreach_copy_(matrices, list(gathered.wait()[: len(matrices)].unbind()))
 
 
