@@ -134,7 +134,8 @@ class Evaluator:
         first.close()  # while both live, one could tell the other by a lock on any file what it was asked
         second.wait_ready()
         began = time.monotonic()
-        fresh = audit_second(second.logits, scored, self._random, allowed, suspicious=own.is_suspicious)
+        asks = second.logits, second.logits_in_turn
+        fresh = audit_second(*asks, scored, self._random, allowed, suspicious=own.is_suspicious)
         self._audits += join_audits(own, fresh)
         self._audit_seconds += time.monotonic() - began
 

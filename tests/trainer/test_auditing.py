@@ -26,10 +26,9 @@ from trainer.evaluation.auditing import (
     audit_second,
     audited_batch_rows,
     join_audits,
-    prefix_length,
     screen_second,
 )
-from trainer.evaluation.audits import ON_CPU, ON_GPU, Tolerances, most_telling
+from trainer.evaluation.audits import ON_CPU, ON_GPU, AskInTurn, Tolerances, most_telling
 from trainer.evaluation.scoring import token_nats
 from trainer.experiment import Audit, Finding
 
@@ -115,12 +114,16 @@ def score(first: Model, random: np.random.Generator, count: int = ROWS) -> Score
     return Scored(rows, nats, BATCH)
 
 
+def in_turn(model: Model) -> AskInTurn:
+    return lambda requests: map(model, requests)
+
+
 def audit_both(
     first: Model, second: Model, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
 ) -> list[Audit]:
     """In the order of the evaluator, which has ended the first instance before it asks the second one."""
     own = audit_first(first, scored, random, allowed)
-    fresh = audit_second(second, scored, random, allowed, suspicious=own.is_suspicious)
+    fresh = audit_second(second, in_turn(second), scored, random, allowed, suspicious=own.is_suspicious)
     return join_audits(own, fresh)
 
 
@@ -184,7 +187,7 @@ def test_of_many_rows_more_are_asked_and_those_that_gain_most_are_among_them() -
             scored = score(first, random, 48 * ROWS)
             assert most_telling(audit_both(first, second, scored, random)) is not None
             screened = Counted(model)
-            screen_second(screened, scored, random)
+            screen_second(in_turn(screened), scored, random)
             assert screened.tokens <= (len(scored.rows) // 16 + 4) * LENGTH
 
 
@@ -204,7 +207,7 @@ def test_an_honest_model_answers_the_screen_only_and_its_cost_is_bounded() -> No
             "fewer-rows",
             "fewer-again",
         ]
-        assert second.tokens + first.tokens - begin < (BATCH + 2 + 2 + 1.5) * LENGTH
+        assert second.tokens + first.tokens - begin <= (BATCH + 6) * LENGTH
 
 
 def test_a_leak_of_one_token_far_ahead_is_seen() -> None:
@@ -272,7 +275,7 @@ def test_nan_in_an_audit_is_not_finite() -> None:
 
     random = np.random.default_rng(1)
     scored = score(honest, random)
-    screen = screen_second(broken, scored, random)
+    screen = screen_second(in_turn(broken), scored, random)
     assert next(audit.finding for audit in screen if not audit.passed) is Finding.NOT_FINITE
     for first, second in ((honest, broken), (broken, honest)):
         failed = most_telling(audit_both(first, second, scored, random))
@@ -290,16 +293,6 @@ def test_few_rows_are_audited_as_well(count: int) -> None:
             audits = audit_both(honest, honest, Scored(rows, nats, batch), random)
             assert audits
             assert all(audit.passed for audit in audits)
-
-
-def test_prefixes_are_of_every_length_up_to_three_quarters_and_mostly_short() -> None:
-    random = np.random.default_rng(1)
-    lengths = [prefix_length(256, random) for _ in range(4000)]
-    assert min(lengths) == 32
-    assert 180 < max(lengths) < 192
-    assert len(set(lengths)) > 150
-    assert 80 < np.mean(lengths) < 90
-    assert {prefix_length(length, random) for length in (1, 2)} == {1}
 
 
 def test_a_batch_is_a_small_part_of_all_rows() -> None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from trainer.evaluation.audits import (
     ON_CPU,
     Ask,
+    AskInTurn,
     Tokens,
     Tolerances,
     audit_instance,
@@ -27,7 +28,7 @@ from trainer.evaluation.audits import (
     compare,
     everyone_moves,
 )
-from trainer.evaluation.scoring import Floats, token_nats
+from trainer.evaluation.scoring import Floats, Scores, token_nats
 from trainer.experiment import Audit, Finding
 
 AUDIT_ROWS = 4
@@ -85,68 +86,88 @@ def join_audits(first: FirstAudits, second: list[Audit]) -> list[Audit]:
 
 def audit_second(
     second: Ask,
+    in_turn: AskInTurn,
     scored: Scored,
     random: np.random.Generator,
     allowed: Tolerances = ON_CPU,
     *,
     suspicious: bool = False,
 ) -> list[Audit]:
-    """Whether a fresh instance answers as the first one did, what may not matter being changed. Each property
-    is asked for where the screen finds something, or the first instance was suspicious."""
+    """Whether a fresh instance, asked by `second` or `in_turn`, answers as the first one did, what may not
+    matter being changed. Each property is asked for where the screen finds something, or the first instance
+    was suspicious."""
     if _is_small(scored):
         return _name_second(second, scored, random, allowed)
-    screen = screen_second(second, scored, random, allowed)
+    screen = screen_second(in_turn, scored, random, allowed)
     if _all_passed(screen) and not suspicious:
         return screen
     named = _name_second(second, scored, random, allowed)
     return named if not _all_passed(named) else [*screen, *named]
 
 
+@dataclass(frozen=True)
+class Changed:
+    """A batch of scored rows that is asked in another order, the ends of most replaced by other rows'. rows
+    [B, T + 1] and nats [B, T] as they were scored; kept [B, T]: what stays; cuts [B]: its last positions;
+    unchanged [B]: rows left as they were; order [B]: asked[i] is made from rows[order[i]]."""
+
+    rows: Tokens
+    nats: Floats
+    kept: npt.NDArray[np.bool_]
+    cuts: npt.NDArray[np.int64]
+    unchanged: npt.NDArray[np.bool_]
+    order: npt.NDArray[np.int64]
+    asked: Tokens
+
+    def found(self, logits: Scores) -> Floats:
+        """Losses [B, T] of the targets that were scored: what is kept must have the loss that it had."""
+        found = np.empty_like(self.nats)
+        found[self.order] = token_nats(logits, self.rows[self.order, 1:])
+        return found
+
+
+def change(scored: Scored, random: np.random.Generator) -> Changed:
+    """A batch of rows from all parts of what was scored."""
+    chosen = _spread_rows(scored, random)
+    rows, nats = scored.rows[chosen], scored.nats[chosen]
+    count, length = nats.shape
+    inputs = rows[:, :-1]
+    others = _other_rows(scored, chosen, random)
+    cuts = choose_cuts(inputs, others, 0, random, nats)
+    kept = np.arange(length)[None, :] <= cuts[:, None]
+    unchanged = random.permutation(count) < max(1, count // 4)
+    kept[unchanged] = True
+    order = everyone_moves(count, random)
+    return Changed(rows, nats, kept, cuts, unchanged, order, np.where(kept, inputs, others)[order])
+
+
 def screen_second(
-    second: Ask, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
+    in_turn: AskInTurn, scored: Scored, random: np.random.Generator, allowed: Tolerances = ON_CPU
 ) -> list[Audit]:
     """The questions that every second instance is asked. Their findings are the likeliest ones only."""
+    batches = [change(scored, random) for _ in range(screened_batches(scored))]
+    rows, nats = batches[-1].rows, batches[-1].nats
+    early, alone = (random.permutation(len(rows))[:FEW_ROWS] for _ in range(2))
+    length = nats.shape[1]
+    end = int(random.integers(length // 4, max(length // 4 + 1, length * 3 // 4)))
+    answers = in_turn([*(batch.asked for batch in batches), rows[early, :end], rows[alone, :-1]])
     fresh, cut, causality = [], [], []
-    for _ in range(screened_batches(scored)):
-        chosen = _spread_rows(scored, random)
-        rows, nats = scored.rows[chosen], scored.nats[chosen]
-        count, length = nats.shape
-        inputs = rows[:, :-1]
-        others = _other_rows(scored, chosen, random)
-        cuts = choose_cuts(inputs, others, 0, random, nats)
-        kept = np.arange(length)[None, :] <= cuts[:, None]
-        unchanged = random.permutation(count) < max(1, count // 4)
-        kept[unchanged] = True
-        order = everyone_moves(count, random)
-        asked = np.where(kept, inputs, others)[order]
-        # Targets of the scored rows: what is kept must give them the loss that they had.
-        found = np.empty_like(nats)
-        found[order] = token_nats(second(asked), rows[order, 1:])
-        fresh.append((nats[unchanged], found[unchanged]))
-        cut.append(_at_cuts(nats, found, cuts, ~unchanged))
-        causality.append(_kept(nats, found, kept, ~unchanged))
+    for batch, logits in zip(batches, answers, strict=False):
+        found = batch.found(logits)
+        unchanged = batch.unchanged
+        fresh.append((batch.nats[unchanged], found[unchanged]))
+        cut.append(_at_cuts(batch.nats, found, batch.cuts, ~unchanged))
+        causality.append(_kept(batch.nats, found, batch.kept, ~unchanged))
+    prefix = token_nats(next(answers), rows[early, 1 : end + 1])
+    fewer = token_nats(next(answers), rows[alone, 1:])
     audits = [
         compare("fresh", Finding.STATEFUL, *_joined(fresh), allowed.exact),
         compare("cut", Finding.NON_CAUSAL, *_joined(cut), allowed.cut),
         compare("causality", Finding.NON_CAUSAL, *_joined(causality), allowed.exact),
+        compare("prefix", Finding.PREFIX_INCONSISTENT, nats[early, :end], prefix, allowed.other_shape),
+        compare("fewer-rows", Finding.ORDER_DEPENDENT, nats[alone], fewer, allowed.other_shape),
     ]
-    few = random.permutation(count)[:FEW_ROWS]
-    end = prefix_length(length, random)
-    prefix = token_nats(second(inputs[few, :end]), rows[few, 1 : end + 1])
-    audits.append(
-        compare("prefix", Finding.PREFIX_INCONSISTENT, nats[few, :end], prefix, allowed.other_shape)
-    )
-    few = random.permutation(count)[:FEW_ROWS]
-    alone = token_nats(second(inputs[few]), rows[few, 1:])
-    audits.append(compare("fewer-rows", Finding.ORDER_DEPENDENT, nats[few], alone, allowed.other_shape))
     return [_finite(audit) for audit in audits]
-
-
-def prefix_length(length: int, random: np.random.Generator) -> int:
-    """How much of a row is asked alone: an eighth to three quarters of it, the shorter the likelier, since
-    what is cut off most shows most and costs least."""
-    shortest = max(1, length // 8)
-    return int(random.integers(shortest, max(shortest + 1, length * 3 // 4), size=2).min())
 
 
 def screened_batches(scored: Scored) -> int:

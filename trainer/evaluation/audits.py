@@ -19,6 +19,7 @@ from trainer.experiment import Audit, Finding
 
 Tokens = npt.NDArray[np.int64]
 Ask = Callable[[Tokens], Scores]
+AskInTurn = Callable[[Iterable[Tokens]], Iterator[Scores]]  # the answers in the order of the requests
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
@@ -122,22 +123,43 @@ class CandidateServer(AbstractContextManager["CandidateServer"]):
     def logits(self, tokens: npt.NDArray[np.int64]) -> Scores:
         """Float32 [B, T, V] in private memory, numpy or (path cuda_ipc) torch on the device. Raises
         ChannelError or CandidateFailedError."""
+        return next(self.logits_in_turn([tokens]))
+
+    def logits_in_turn(self, requests: Iterable[npt.NDArray[np.int64]]) -> Iterator[Scores]:
+        """The same of several requests. In private memory each is sent before the answer to the one before it
+        is handed out: the candidate works on while that is judged. All answers must be taken."""
         if not self._job.heard:
             self._overheard.mute()
         try:
-            return self._ask(tokens)
+            if self._buffer is not None and self.logit_path == CUDA_IPC:
+                for tokens in requests:
+                    yield self._ask_device(self._buffer, tokens)
+                return
+            asked: npt.NDArray[np.int64] | None = None
+            for tokens in requests:
+                answer = None if asked is None else self._take(asked)
+                self._ask(tokens)
+                asked = tokens
+                if answer is not None:
+                    yield answer
+            if asked is not None:
+                yield self._take(asked)
         except CandidateFailedError as error:
             raise error if self._job.heard else unspoken(error) from None
 
-    def _ask(self, tokens: npt.NDArray[np.int64]) -> Scores:
-        if self._buffer is not None and self.logit_path == CUDA_IPC:
-            self._buffer.clear(tokens.size * self._vocabulary)
-            self._answering().answer_on_device(tokens.astype(np.int32))
-            return self._buffer.read((*tokens.shape, self._vocabulary))
+    def _ask_device(self, buffer: DeviceBuffer, tokens: npt.NDArray[np.int64]) -> Scores:
+        buffer.clear(tokens.size * self._vocabulary)
+        self._answering().answer_on_device(tokens.astype(np.int32))
+        return buffer.read((*tokens.shape, self._vocabulary))
+
+    def _ask(self, tokens: npt.NDArray[np.int64]) -> None:
         if self._memory is not None:
             self._forget(self._offset + tokens.size * self._vocabulary * 4)
+        self._answering().ask(tokens.astype(np.int32))
+
+    def _take(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         out = np.empty((*tokens.shape, self._vocabulary), dtype=np.float32)
-        self._answering().logits(tokens.astype(np.int32), out)
+        self._answering().take(out)
         return out
 
     def _forget(self, end: int) -> None:

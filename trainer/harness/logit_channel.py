@@ -79,6 +79,7 @@ class LogitClient:
         self._memory = memory
         self._offset = offset
         self._timeout = timeout
+        self._until = 0.0  # when the answer to what was asked last is due
         if os.name == "posix":
             os.set_blocking(request_fd, False)  # who does not read must not keep the evaluator for ever
 
@@ -98,18 +99,28 @@ class LogitClient:
 
     def logits(self, tokens: npt.NDArray[np.int32], out: npt.NDArray[np.float32]) -> None:
         """Asks for the logits of tokens [B, T] and copies them into out [B, T, V]."""
+        self.ask(tokens)
+        self.take(out)
+
+    def ask(self, tokens: npt.NDArray[np.int32]) -> None:
+        """Asks for the logits of tokens [B, T]; take() must follow before anything else is asked."""
         batch, length = tokens.shape
-        deadline = self._deadline()
+        self._until = self._deadline()
         header = HEADER.pack(MAGIC, batch, length, 0, self._offset)
-        raw = np.ascontiguousarray(tokens, dtype=np.int32)
+        raw = np.ascontiguousarray(tokens, dtype=np.int32).tobytes()
         if self._memory is None:
-            self._write(header + raw.tobytes(), deadline)
-            self._expect(OK, deadline)
-            out[:] = np.frombuffer(self._read(out.nbytes, deadline), dtype=np.float32).reshape(out.shape)
+            self._write(header + raw, self._until)
             return
-        self._memory[: raw.nbytes] = raw.tobytes()
-        self._write(header, deadline)
-        self._expect(OK, deadline)
+        self._memory[: len(raw)] = raw
+        self._write(header, self._until)
+
+    def take(self, out: npt.NDArray[np.float32]) -> None:
+        """Copies the logits that were asked for into out [B, T, V]."""
+        self._expect(OK, self._until)
+        if self._memory is None:
+            raw = self._read(out.nbytes, self._until)
+            out[:] = np.frombuffer(raw, dtype=np.float32).reshape(out.shape)
+            return
         shared = np.frombuffer(self._memory, dtype=np.float32, count=out.size, offset=self._offset)
         np.copyto(out, shared.reshape(out.shape))
 
