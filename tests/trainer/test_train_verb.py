@@ -29,13 +29,22 @@ def command(tiny_data: Path) -> list[str]:
 def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A run that has begun to train and would go on for an hour."""
     process = subprocess.Popen(
-        [*command, "--time-budget", "3600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--time-budget", "3600"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_interrupts,
     )
     with process:
         assert process.stderr is not None
         assert any(line.startswith("step") for line in process.stderr)
         yield process
         process.kill()
+
+
+def _hear_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so would this test's process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.long
