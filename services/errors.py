@@ -1,4 +1,4 @@
-"""The errors that daemons raise and clients receive; imports nothing.
+"""The errors that daemons raise and clients receive; imports nothing of ours.
 
 ServiceError
 ├── InvalidArgumentError      a field of the request is wrong, whatever the state
@@ -19,6 +19,7 @@ ServiceError
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 
@@ -122,3 +123,10 @@ class ConfigurationError(ServiceError):
     """Settings, files or the installation are wrong; the message says what to change."""
 
     default_reason = "CONFIGURATION"
+
+
+def is_full_disk(error: ServiceError | OSError) -> bool:
+    """Whether an error says that a disk, or somebody's quota of it, is full: the system's, or ours for it."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, ResourceExhaustedError)

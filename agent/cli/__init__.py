@@ -11,7 +11,7 @@ import traceback
 from agent.cli.console import print_error, tolerate_any_text
 from agent.cli.exit_codes import ExitCode, exit_code
 from agent.launch.environment import forget_other_repository
-from services.errors import ServiceError
+from services.errors import ServiceError, is_full_disk
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def run_command(arguments: list[str]) -> int:
         return ExitCode.FAILED
     except OSError as error:
         print_error(_explain(error))
-        return ExitCode.FULL if error.errno in (28, 122) else ExitCode.FAILED
+        return ExitCode.FULL if is_full_disk(error) else ExitCode.FAILED
     except UnicodeEncodeError as error:
         print_error(
             f"{error.object!r} holds bytes that are no text in the encoding of this terminal "

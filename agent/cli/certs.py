@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import errno
 import re
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ import typer
 
 from agent.cli import options as shared
 from agent.cli.console import print_json, print_line
-from services.errors import ConfigurationError
+from services.errors import ConfigurationError, is_full_disk
 
 _HOST = re.compile(r"[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})?")
 
@@ -41,7 +40,7 @@ def certs(
     try:
         paths = make_certificates(out, host or [], days=days, now=now, renew=renew)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_disk(error):
             raise
         raise ConfigurationError(
             f"--out: {out} cannot be written ({error.strerror or error}): name a folder that can"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from services.errors import FailedPreconditionError, ResourceExhaustedError
+from services.errors import FailedPreconditionError, ResourceExhaustedError, is_full_disk
 
 LOCK_NAME = "lock"
 
@@ -86,7 +85,7 @@ def is_locked(state: Path) -> bool:
 
 def unwritable(path: Path, error: OSError) -> FailedPreconditionError | ResourceExhaustedError:
     """The error of our tree for a folder that cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full_disk(error):
         return ResourceExhaustedError(
             f"the disk of {path} is full: free some space and start again", reason="STORE_FULL"
         )

@@ -4,7 +4,6 @@ Everything is written into DIR/.partial-<id>-<pid> and renamed when complete, so
 data set at all and the next one starts clean (downloads resume, see climbmix).
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from services.errors import is_full_disk
 from trainer.data.dataset import MANIFEST, Dataset, Manifest, combined_hash, hash_file, open_dataset
 from trainer.data.documents import Corpus, Document, draw_validation, without_duplicates
 from trainer.data.errors import (
@@ -97,7 +97,7 @@ def prepare(
         write_synced(partial / MANIFEST, manifest.to_json())
         return publish(partial, target, request_hash)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_disk(error):
             raise DataDiskFullError(
                 f"no space left below {data_folder} while preparing {dataset_id};"
                 " free some or choose another --data"

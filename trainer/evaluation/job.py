@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from dataclasses import asdict, dataclass
 
-from services.errors import ResourceExhaustedError, ServiceError
+from services.errors import ServiceError, is_full_disk
 from trainer.experiment import Failure
 
 
@@ -67,7 +66,4 @@ class Obstacle:
 
 def obstacle_of(error: ServiceError | OSError) -> Obstacle:
     """What the daemon is told of an error that ended the evaluator."""
-    full = isinstance(error, ResourceExhaustedError) or (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    )
-    return Obstacle(Failure.DISK_FULL if full else Failure.DATA_ERROR, str(error))
+    return Obstacle(Failure.DISK_FULL if is_full_disk(error) else Failure.DATA_ERROR, str(error))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pydantic import TypeAdapter
 
 from services import tracing
-from services.errors import ResourceExhaustedError, ServiceError
+from services.errors import ResourceExhaustedError, ServiceError, is_full_disk
 from trainer.executor import DeviceInfo, EndEvent, LogEvent, MetricEvent, PhaseEvent, RunEvent
 from trainer.experiment import Experiment, Failure, Result, State
 from trainer.journal import Journal, StoredEvent, body
@@ -21,16 +21,12 @@ MOST_LOG_LINES = 5_000
 MOST_METRICS = 200_000
 _EXPERIMENT = TypeAdapter(Experiment)
 _ORDER = tuple(State)
-FULL_DISK_NUMBERS = (28, 122)  # ENOSPC, EDQUOT
 
 
 def result_of_error(error: ServiceError | OSError) -> Result:
     """How a run failed that this machine could not carry on."""
-    if isinstance(error, ServiceError):
-        full, message = isinstance(error, ResourceExhaustedError), error.message
-    else:
-        full, message = error.errno in FULL_DISK_NUMBERS, str(error)
-    return Result(failure=Failure.DISK_FULL if full else Failure.INTERNAL, failure_message=message)
+    failure = Failure.DISK_FULL if is_full_disk(error) else Failure.INTERNAL
+    return Result(failure=failure, failure_message=str(error))
 
 
 class LiveRun:
