@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from memoryd.mirror import Mirror
 
 
@@ -16,13 +19,14 @@ class Dimension:
         """How many numbers a vector must have; 0 while any number will do."""
         return self._mirror.dimension or self._claimed
 
-    def claim(self, count: int) -> None:
-        """Says that a vector of `count` numbers (0: none) is about to be stored; `settle` must follow."""
+    @contextmanager
+    def claim(self, count: int) -> Iterator[None]:
+        """While a vector of `count` numbers (0: none) is being stored, whether or not that succeeds."""
         self._claimed = self.expected or count
         self._claims += 1
-
-    def settle(self) -> None:
-        """Ends a claim, whether or not its vector was stored."""
-        self._claims -= 1
-        if not self._claims:
-            self._claimed = 0
+        try:
+            yield
+        finally:
+            self._claims -= 1
+            if not self._claims:
+                self._claimed = 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -67,21 +68,24 @@ class MissingVectors:
         self._some.set()
         return self._marks.add((memory_id,))
 
-    def unmark(self, *memory_ids: int) -> dict[str, str | None]:
-        """Says that memories wait no longer; answers the values for the batch that is the reason."""
+    @contextmanager
+    def unmark(self, *memory_ids: int) -> Iterator[dict[str, str | None]]:
+        """While a batch is stored that is why memories wait no longer; gives the values for it. When it
+        fails, those of them that had been waiting wait again."""
         values = self._marks.remove(memory_ids)
         self._failed.difference_update(memory_ids)
         self._marked_again.difference_update(memory_ids)
         if not self.waiting:
             for name in ("vectors", "embedder"):
                 self._store.warnings.pop(name, None)
-        return values
-
-    def mark_again(self, *memory_ids: int) -> None:
-        """Says that the batch of `unmark` failed; they had been waiting before."""
-        self._marked_again.update(memory_ids)
-        self._marks.add(memory_ids)
-        self._some.set()
+        try:
+            yield values
+        except ServiceError:
+            if values:
+                self._marked_again.update(memory_ids)
+                self._marks.add(memory_ids)
+                self._some.set()
+            raise
 
     def embedder_failed(self) -> None:
         """Says that the embedder gave nothing to somebody else."""
@@ -189,16 +193,10 @@ class MissingVectors:
         if not store.can(Capability.VECTORS):
             for memory in given:
                 mirror.give_vector(memory.memory_id, memory.row.vector)
-        values = self.unmark(*done)
-        if store.can(Capability.VECTORS) and done:
-            store.dimension.claim(given[0].row.dimension if given else 0)
-            try:
+        length = given[0].row.dimension if given else 0
+        with self.unmark(*done) as values, store.dimension.claim(length):
+            if store.can(Capability.VECTORS) and done:
                 await store.commit(Batch(puts=tuple(given), values=values), "embedded" if ids else "", ids)
-            except ServiceError:
-                self.mark_again(*done)
-                raise
-            finally:
-                store.dimension.settle()
         self.made += len(given)
 
     async def _demand_same_model(self) -> None:

@@ -28,13 +28,7 @@ from memoryd.requests import NewMemory, Remembered
 from memoryd.retrieval.tokens import tokenize
 from memoryd.store import Store
 from memoryd.terms import tag_terms
-from services.errors import (
-    AlreadyExistsError,
-    InvalidArgumentError,
-    NotFoundError,
-    ServiceError,
-    UnavailableError,
-)
+from services.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
 
 KEY_LIMIT = 200
 
@@ -106,30 +100,20 @@ class Remembering:
         memory = Memory(Row(memory_id, dict(new.tags), vector or b""), record)
         values = self._key_value(new, memory_id) if new.idempotency_key else {}
         missing = self._missing_vectors
-        marks = missing.mark(memory_id) if vector is None else missing.unmark(memory_id)
-        self._store.dimension.claim(memory.row.dimension)
-        try:
+        marking = (
+            contextlib.nullcontext(missing.mark(memory_id)) if vector is None else missing.unmark(memory_id)
+        )
+        with marking as marks, self._store.dimension.claim(memory.row.dimension):
             batch = Batch(puts=(memory,), values=values | marks)
             await self._store.commit(batch, "remembered", (memory_id,))
-        except ServiceError:
-            if vector is not None and marks:
-                missing.mark_again(memory_id)
-            raise
-        finally:
-            self._store.dimension.settle()
         return Remembered(memory_id, True, tuple(twins), terms)
 
     async def forget(self, memory_id: int) -> None:
         """Removes a memory with its edges and terms. Raises NotFoundError."""
         if memory_id not in self._store.mirror:
             raise not_found(memory_id)
-        marks = self._missing_vectors.unmark(memory_id)
-        try:
+        with self._missing_vectors.unmark(memory_id) as marks:
             await self._store.commit(Batch(deletes=(memory_id,), values=marks), "forgotten", (memory_id,))
-        except ServiceError:
-            if marks:
-                self._missing_vectors.mark_again(memory_id)
-            raise
 
     def _twins(self, new: NewMemory, own_id: int | None) -> list[int]:
         return [found for found in self._store.mirror.repeats_of(new.tags) if found != own_id]
