@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 GIB = 2**30
@@ -32,6 +32,14 @@ class Preset:
     max_bytes: int = 0
     source: str = "python"
     eval_batch_rows: int = 64
+
+    def size(self, name: str) -> int:
+        """A hyperparameter that is a number of something, such as DEVICE_BATCH_SIZE."""
+        return int(str(self.hyperparameters[name]))
+
+    def with_values(self, changes: Mapping[str, Value]) -> "Preset":
+        """The same with other values of some hyperparameters."""
+        return replace(self, hyperparameters={**self.hyperparameters, **changes})
 
 
 # The ancestors' way of computing stands with their settings: the fork's attention ignores its windows.

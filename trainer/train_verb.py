@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 
 from services.addresses import parse_address
@@ -117,11 +116,10 @@ def _read_source(path: Path | None, preset: Preset, devices: int) -> str:
 def shared_out(preset: Preset, devices: int) -> Preset:
     """The preset with fewer rows a forward pass where a step would otherwise have none for some device: the
     tokens of a step, and so what is trained, stay the same."""
-    values = preset.hyperparameters
-    rows, tokens = int(str(values["DEVICE_BATCH_SIZE"])), int(str(values["TOTAL_BATCH_SIZE"]))
+    rows, tokens = preset.size("DEVICE_BATCH_SIZE"), preset.size("TOTAL_BATCH_SIZE")
     if devices == 1 or rows * preset.context_length * devices <= tokens or rows % devices:
         return preset
-    return replace(preset, hyperparameters={**values, "DEVICE_BATCH_SIZE": rows // devices})
+    return preset.with_values({"DEVICE_BATCH_SIZE": rows // devices})
 
 
 async def _seed(options: argparse.Namespace) -> SeedGrant:

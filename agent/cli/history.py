@@ -12,12 +12,16 @@ from autoresearch.agent.v1 import agent_pb2 as pb
 
 from agent.cli import options as shared
 from agent.cli.console import open_console, print_json, print_line
-from agent.cli.remembered_flags import STATE_NAME, remembered_flags
+from agent.cli.remembered_flags import remembered_flags
 from agent.cli.same_command import Commands, flags_again
 from agent.cli.session_summary import print_summary
 from agent.lab.git_repository import git_command
+from agent.lab.workspace import SOURCE_NAME, STATE_NAME
 from agent.session.session_json import proposal_dict, session_dict
 from services.security import ClientSecurity
+
+# What a person has set for their own differences is not asked for.
+_PLAIN = ("--no-color", "--no-ext-diff", "--no-textconv", "--unified=1")
 
 
 def history(
@@ -88,18 +92,7 @@ def best_diff(lab: Path, tag: str) -> str:
             check=True,
         ).stdout.split()[-1]
         return subprocess.run(
-            [
-                *git,
-                "diff",
-                "--no-color",
-                "--no-ext-diff",
-                "--no-textconv",
-                "--unified=1",
-                root,
-                branch,
-                "--",
-                "train.py",
-            ],
+            [*git, "diff", *_PLAIN, root, branch, "--", SOURCE_NAME],
             capture_output=True,
             text=True,
             timeout=20,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.remembered_flags import STATE_NAME, remembered_data
+from agent.cli.remembered_flags import remembered_data
+from agent.lab.workspace import SOURCE_NAME, STATE_NAME
 from services.addresses import parse_address
 from services.errors import ConfigurationError
 from services.security import ClientSecurity, read_secret
@@ -31,7 +32,7 @@ def _checked_lab(context: typer.Context, lab: str) -> str:
 
 
 def _stands_in_a_lab() -> bool:
-    here = Path(STATE_NAME).is_dir() and Path("train.py").is_file()
+    here = Path(STATE_NAME).is_dir() and Path(SOURCE_NAME).is_file()
     return here and not Path(DEFAULT_LAB).exists()
 
 

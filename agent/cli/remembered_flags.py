@@ -9,7 +9,6 @@ import shlex
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-STATE_NAME = ".autoresearch"
 FILE_NAME = "run-flags.json"
 LONGEST = 4096
 

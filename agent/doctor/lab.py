@@ -64,9 +64,8 @@ def check_ledger(around: Surroundings) -> list[Finding]:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
         try:
             answer = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-            if (around.lab / ".git").exists() and connection.execute("PRAGMA user_version").fetchone()[
-                0
-            ] == 0:
+            has_tables = connection.execute("PRAGMA user_version").fetchone()[0] != 0
+            if not has_tables and (around.lab / ".git").exists():
                 answer = "it is empty"
         finally:
             connection.close()

@@ -6,7 +6,7 @@
 
 import ast
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from trainer.presets import PRESETS, Preset, Value, find_preset
 from trainer.templates import research_file
@@ -40,7 +40,7 @@ def _parse_arm(part: str, base: Preset) -> Arm:
         preset = base if label == "default" else find_preset(label)
         return Arm(label, research_file(preset))
     origin = PRESETS.get(label, base)
-    changes: dict[str, Value] = dict(origin.hyperparameters)
+    changes: dict[str, Value] = {}
     for change in changes_text.split(";"):
         name, equals, literal = change.partition("=")
         try:
@@ -49,7 +49,7 @@ def _parse_arm(part: str, base: Preset) -> Arm:
             raise ValueError(f"arm {label!r}: {change!r} is not NAME=LITERAL") from error
         if not equals:
             raise ValueError(f"arm {label!r}: {change!r} is not NAME=LITERAL")
-    return Arm(label, research_file(replace(origin, hyperparameters=changes)))
+    return Arm(label, research_file(origin.with_values(changes)))
 
 
 def _evaluate(literal: str) -> Value:

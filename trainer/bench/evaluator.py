@@ -91,7 +91,7 @@ def prepare(folder: Path, preset: Preset, options: argparse.Namespace) -> Work:
     train_py, out = folder / "train.py", folder / "out"
     train_py.write_text(research_file(preset), encoding="utf-8")
     out.mkdir()
-    tokens = options.steps * int(str(preset.hyperparameters["TOTAL_BATCH_SIZE"]))
+    tokens = options.steps * preset.size("TOTAL_BATCH_SIZE")
     run = RunSpec(
         experiment_id="bench",
         seed=1,

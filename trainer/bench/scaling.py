@@ -75,8 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(place: Place, devices: int, seconds: float, steps: int) -> dict[str, Any]:
     """Both answers, as data. Raises ValueError where the preset's step cannot be divided, RuntimeError with
     the last words of a run that failed."""
-    rows = int(str(place.preset.hyperparameters["DEVICE_BATCH_SIZE"]))
-    tokens = int(str(place.preset.hyperparameters["TOTAL_BATCH_SIZE"]))
+    rows, tokens = place.preset.size("DEVICE_BATCH_SIZE"), place.preset.size("TOTAL_BATCH_SIZE")
     if devices < 2:
         raise ValueError(f"--devices: {devices} is nothing to compare with one; give 2 or more")
     if rows % devices:
@@ -103,8 +102,8 @@ def run(place: Place, ranks: Ranks) -> dict[str, Any]:
     """Trains once; the figures of its checkpoint, tokens per second, and the loss of every step."""
     with tempfile.TemporaryDirectory(prefix="scaling-") as name:
         folder = Path(name)
-        changes = {"DEVICE_BATCH_SIZE": ranks.rows, "TOTAL_BATCH_SIZE": ranks.step_tokens}
-        preset = replace(place.preset, hyperparameters={**place.preset.hyperparameters, **changes})
+        sizes = {"DEVICE_BATCH_SIZE": ranks.rows, "TOTAL_BATCH_SIZE": ranks.step_tokens}
+        preset = place.preset.with_values(sizes)
         (folder / "train.py").write_text(research_file(preset), encoding="utf-8")
         spec = RunSpec(
             f"scaling-{ranks.count}",
@@ -121,8 +120,9 @@ def run(place: Place, ranks: Ranks) -> dict[str, Any]:
         events = _launch(folder, ranks.count)
         facts = json.loads((folder / "out" / "checkpoint.json").read_text(encoding="utf-8"))
     losses = [event["values"]["loss"] for event in events if event["type"] == "metric"]
-    _say(f"{ranks.count} x {ranks.rows} rows: {facts['tokens'] / facts['training_seconds']:,.0f} tokens/s")
-    return {**facts, "tokens_per_second": facts["tokens"] / facts["training_seconds"], "losses": losses}
+    speed = facts["tokens"] / facts["training_seconds"]
+    _say(f"{ranks.count} x {ranks.rows} rows: {speed:,.0f} tokens/s")
+    return {**facts, "tokens_per_second": speed, "losses": losses}
 
 
 def _launch(folder: Path, count: int) -> list[dict[str, Any]]:

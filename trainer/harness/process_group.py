@@ -38,7 +38,7 @@ class ProcessGroup:
         """Whether this rank writes events and the checkpoint."""
         return self.rank == 0
 
-    def sum_share(self, tensor: torch.Tensor) -> "Share":
+    def sum_share(self, tensor: torch.Tensor) -> Share:
         """Begins to add up the ranks' tensors [n, ...]: each rank gets n / world rows of the sum, or all of
         them where n does not divide. The tensor must stay as it is until then."""
         count = len(tensor)
@@ -51,7 +51,7 @@ class ProcessGroup:
         work = torch.distributed.reduce_scatter_tensor(part, tensor.contiguous(), async_op=True)
         return Share(slice(self.rank * size, (self.rank + 1) * size), part, work)
 
-    def gather(self, own: torch.Tensor, whole: torch.Tensor | None = None) -> "Share":
+    def gather(self, own: torch.Tensor, whole: torch.Tensor | None = None) -> Share:
         """Begins to put together what every rank has got from sum_share, `own` of this one: [n, ...]. It is
         written to `whole` where that is given; of that `own` may be a part."""
         if self.world == 1 or (whole is not None and len(own) == len(whole)):
