@@ -60,13 +60,16 @@ def estimate(
     tables = vocab_size * width * (1 + extra_layers * bool(values.get("VALUE_EMBEDDINGS", True)))
     orders = values.get("NGRAM_ORDER", 1) - 1
     tables += extra_layers * orders * values.get("NGRAM_ROWS", 0) * vocab_size * width
+    recalled, kept = len(values.get("RECALL", "").split()), len(values.get("MEMORY", "").split())
+    tables += (recalled + kept) * (-(-(vocab_size + 9) // 64) * 64) * width
+    slots = 2 * kept * 2 ** values.get("MEMORY_BITS", 0) if kept else 0
     matrices, head = depth * per_layer, vocab_size * width
     seen = sum(_windows(values, depth, context_length))
     flops = 6.0 * (matrices + head) + 12.0 * width * seen
 
     tokens = values["DEVICE_BATCH_SIZE"] * context_length
     table_bytes = 2 if kind == "cuda" else 4  # weight, gradient and two momenta of each table
-    static = 4 * table_bytes * tables + 16 * head + 12 * matrices
+    static = 4 * table_bytes * tables + 4 * slots + 16 * head + 12 * matrices
     stacked = 16 * depth * max(4, 2 * values.get("MLP_RATIO", 4)) / 2 * width**2  # Muon's largest group
     casts = 2 * (matrices + head) if kind == "cuda" else 0
     fused = bool(values.get("FUSED_LOSS", True))

@@ -63,11 +63,14 @@ UPSTREAM: dict[str, Value] = FORK | {
 FAST: dict[str, Value] = {
     "FUSED_LOSS": True, "MERGE_QKV": True, "PREFETCH": True, "WINDOWS": True, "ATTENTION": "",
 }  # fmt: skip
-OURS: dict[str, Value] = FORK | FAST | {"WEBER_MODE": "off", "SCALAR_EPS": 1e-6}
+OURS: dict[str, Value] = FORK | FAST | {
+    "WEBER_MODE": "off", "SCALAR_EPS": 1e-6, "RECALL": "1 2 3", "MEMORY": "2 4 6 8 12", "MEMORY_BITS": 24,
+}  # fmt: skip
 NGRAMS: dict[str, Value] = {"NGRAM_ORDER": 3, "NGRAM_ROWS": 16, "NGRAM_LR": 0.3}
 CPU: dict[str, Value] = {
     "DEPTH": 4, "ASPECT_RATIO": 32, "HEAD_DIM": 64, "WINDOW_PATTERN": "L",
     "DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_SIZE": 2**11, "UNEMBEDDING_LR": 0.01,
+    "RECALL": "1 2 3", "MEMORY": "2 4 6 8 12",
 }  # fmt: skip
 TINY: dict[str, Value] = {
     "DEPTH": 2, "ASPECT_RATIO": 16, "HEAD_DIM": 16, "WINDOW_PATTERN": "SL",

@@ -12,7 +12,6 @@ from services.errors import InvalidArgumentError
 _LONGEST = 200
 _MOST_BITS = 1000  # a larger whole number is no float
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-_PATTERN = re.compile(r"[SL]+")
 
 
 def evaluate_literal(node: ast.expr) -> Value | None:
@@ -115,10 +114,11 @@ def _check(parameter: Parameter, value: Value) -> None:
     if parameter.kind == "choice" and value not in parameter.choices:
         known = ", ".join(map(str, parameter.choices))
         raise InvalidArgumentError(f"{name} must be one of {known}, not {value!r}", field=name)
-    fits = isinstance(value, str) and _PATTERN.fullmatch(value) and len(value) <= parameter.high
-    if parameter.kind == "pattern" and not fits:
-        wanted = f"at most {parameter.high:.0f} letters S (short window) and L (full)"
-        raise InvalidArgumentError(f"{name} must be {wanted}, not {value!r}", field=name)
+    if parameter.kind == "pattern":
+        text = str(value)
+        if len(text) > parameter.high or not re.fullmatch(parameter.form, text):
+            wanted = f"{parameter.wanted}, at most {parameter.high:.0f} characters"
+            raise InvalidArgumentError(f"{name} must be {wanted}, not {value!r}", field=name)
     if parameter.kind in ("choice", "pattern", "switch"):
         return
     for item in value if isinstance(value, tuple) else (value,):

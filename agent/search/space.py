@@ -24,7 +24,8 @@ class Parameter:
     `zero` allows exactly 0 beside a logarithmic range (a decay that is off); `step` is the grid of whole
     numbers; `weight` says how often search turns to it before it knows better; `searched` False leaves it
     to people. `around` narrows the search to the incumbent's value times or over that factor: what changes
-    the size of a run must not jump.
+    the size of a run must not jump. A text of kind `pattern` must match `form` in full, which `wanted` says
+    in words, and have `high` characters at most.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Parameter:
     searched: bool = True
     weight: float = 1.0
     around: float = 0.0
+    form: str = ""
+    wanted: str = ""
 
     @property
     def search_range(self) -> tuple[float, float]:
@@ -52,6 +55,7 @@ BETAS: tuple[Value, ...] = ((0.65, 0.95), (0.8, 0.95), (0.8, 0.99), (0.9, 0.95),
 ATTENTION: tuple[Value, ...] = (
     "", *(name + full for name in ("flex", "varlen", "sdpa", "fa3", "fa4") for full in ("", "+cudnn"))
 )  # fmt: skip
+LENGTHS, IN_WORDS = r"([1-9]\d?( [1-9]\d?)*)?", "numbers with spaces between, such as 1 2 3, or nothing"
 
 
 def _table(*parameters: Parameter) -> Mapping[str, Parameter]:
@@ -63,7 +67,15 @@ PARAMETERS: Mapping[str, Parameter] = _table(
     Parameter("DEPTH", "int", 1, 64, 2, 14, around=1.5, weight=1.5),
     Parameter("ASPECT_RATIO", "int", 8, 256, 16, 112, step=8, around=1.5),
     Parameter("HEAD_DIM", "choice", choices=(32, 64, 128), searched=False),
-    Parameter("WINDOW_PATTERN", "pattern", 1, 64, choices=("L", "SL", "SSL", "SSSL", "SSSSL")),
+    Parameter(
+        "WINDOW_PATTERN",
+        "pattern",
+        1,
+        64,
+        choices=("L", "SL", "SSL", "SSSL", "SSSSL"),
+        form="[SL]+",
+        wanted="letters S (short window) and L (full)",
+    ),
     Parameter("SHORT_WINDOW_DIVISOR", "power_of_two", 1, 64, 2, 16),
     Parameter("MLP_RATIO", "int", 1, 16, 2, 6),
     Parameter("MLP_ACTIVATION", "choice", choices=("relu2", "gelu", "silu")),
@@ -122,6 +134,19 @@ PARAMETERS: Mapping[str, Parameter] = _table(
     Parameter("ATTENTION", "choice", choices=ATTENTION, searched=False),
     Parameter("NGRAM_ORDER", "choice", choices=(1, 2, 3)),
     Parameter("NGRAM_ROWS", "power_of_two", 1, 256, 1, 16, log=True),
+    Parameter(
+        "RECALL", "pattern", 0, 32, choices=("", "1", "1 2", "1 2 3", "2 3 5"), form=LENGTHS, wanted=IN_WORDS
+    ),
+    Parameter(
+        "MEMORY",
+        "pattern",
+        0,
+        32,
+        choices=("", "3", "2 4 8", "2 4 6 8 12", "3 5 7 9"),
+        form=LENGTHS,
+        wanted=IN_WORDS,
+    ),
+    Parameter("MEMORY_BITS", "int", 1, 28, searched=False),
     Parameter("NGRAM_EPOCHS", "float", 0.0, 1e6, searched=False),
     Parameter("BACKOUT", "float", 0.0, 1.0, 0.0, 0.4),
 )
@@ -136,6 +161,8 @@ def is_active(name: str, block: Mapping[str, Value]) -> bool:
             return bool(block.get("VALUE_EMBEDDINGS", True))
         case "SHORT_WINDOW_DIVISOR":
             return "S" in str(block.get("WINDOW_PATTERN", "S"))
+        case "MEMORY_BITS":
+            return bool(block.get("MEMORY"))
         case "NGRAM_LR" | "NGRAM_ROWS" | "NGRAM_BETAS":
             return block.get("NGRAM_ORDER", 1) != 1
         case "GATE_LR":

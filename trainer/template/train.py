@@ -52,6 +52,11 @@ VALUE_EMBEDDINGS = True  # gated token embeddings added to the values of every s
 NGRAM_ORDER = 1  # 2: hashed bigram tables join those values as well; 3: trigrams too; 1: none
 NGRAM_ROWS = 4  # rows of an n-gram table / vocabulary
 NGRAM_EPOCHS = 1.0  # no such tables where the budget lasts for more passes: they learn rows by heart
+RECALL = (
+    ""  # numbers n, as "1 2 3": looks up what followed the last n tokens where they last stood in the row
+)
+MEMORY = ""  # numbers n: looks up what followed the last n tokens in the rows trained on
+MEMORY_BITS = 17  # 2 ** this entries for each n and half of the rows
 HEAD_GATES = False  # each head's output times 2 * sigmoid(gate)
 HEAD_NORM = False  # RMS norm on each head's output
 SMEAR = False  # a gated share of the previous token's embedding joins each token's
@@ -124,12 +129,22 @@ def model_config(vocab_size: int, context_length: int, bos: int, half_tables: bo
         "value_embeddings": VALUE_EMBEDDINGS,
         "ngram_order": NGRAM_ORDER,
         "ngram_rows": NGRAM_ROWS * vocab_size,
+        "recall": ngram_lengths("RECALL", RECALL),
+        "memory": ngram_lengths("MEMORY", MEMORY),
+        "memory_bits": MEMORY_BITS,
         "head_gates": HEAD_GATES,
         "head_norm": HEAD_NORM,
         "smear": SMEAR,
         "backout": BACKOUT,
         "softcap": SOFTCAP,
     }
+
+
+def ngram_lengths(name: str, text: str) -> list[int]:
+    """The numbers in RECALL or MEMORY."""
+    if not all(part.isdecimal() and 1 <= int(part) <= 64 for part in text.split()):
+        raise ContractError(f"{name} must be numbers from 1 to 64 with spaces between, not {text!r}")
+    return [int(part) for part in text.split()]
 
 
 def layer_windows(context_length: int) -> list[int]:
@@ -205,6 +220,117 @@ class NgramTable(nn.Module):
                 mixed = mixed ^ (shift(tokens, back) * primes[back])
             found.append(table(mixed % self.rows))
         return torch.cat(found, dim=-1)
+
+
+def ngram_keys(tokens: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    """Hashes of the last n tokens at every place, for each n: int64 [N, B, T], from 0 to 2 ** 62 - 1."""
+    key, keys = torch.zeros_like(tokens), []
+    for back in range(max(lengths)):
+        key = (key + shift(tokens + 1, back)) * 6364136223846793005  # 0 stands before the row
+        key = key ^ (key >> 32)
+        keys.append((key * 2862933555777941757) >> 2 & 2**62 - 1)
+    return torch.stack([keys[length - 1] for length in lengths])
+
+
+def recall(tokens: torch.Tensor, lengths: list[int], none: int) -> torch.Tensor:
+    """For each n the token that followed the last n tokens where they last stood in the row, or `none`: [N, B, T].
+
+    What induction heads must learn to find is there from the first step (n-gram heads, arXiv:2401.12973).
+    """
+    bits = tokens.size(1).bit_length()
+    places = torch.arange(tokens.size(1), device=tokens.device)
+    # in this order the same n-gram's place before stands just before
+    keys = (ngram_keys(tokens, lengths) >> bits << bits | places).sort(dim=-1).values
+    before = F.pad(keys, (1, 0), value=-1)[..., :-1]
+    known = keys >> bits == before >> bits
+    place, after = keys & 2**bits - 1, torch.where(known, (before & 2**bits - 1) + 1, 0)
+    followed = tokens.expand_as(after).gather(-1, after).masked_fill(~known, none)
+    return torch.empty_like(followed).scatter(-1, place, followed)
+
+
+class Memory(nn.Module):
+    """What followed the n-grams of the rows trained on: two hash tables, of one half of the rows each.
+
+    An entry holds, from the lowest bit, the token (16 bits), how sure it is (3) and a part of the n-gram's
+    key (12) that tells apart those which share the entry; -1 is empty. As branches are predicted, it grows
+    surer when the token follows again, less sure when another does, and then gives way.
+
+    The first pass over the rows looks up what earlier rows left. In later passes a row would find itself and
+    the model would trust that, so it looks into the other half's table only. A model that is scored looks
+    into both.
+    """
+
+    slots: torch.Tensor
+    rows_return: torch.Tensor
+
+    def __init__(self, lengths: list[int], bits: int) -> None:
+        super().__init__()
+        self.lengths, self.size = lengths, 2**bits
+        self.one_half = len(lengths) * self.size
+        # one entry more takes what is not kept; no values before initialize() or a checkpoint
+        self.register_buffer("slots", torch.empty(2 * self.one_half + 1, dtype=torch.int32))
+        self.register_buffer("rows_return", torch.zeros((), dtype=torch.bool), persistent=False)
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """For each n the token that followed and how sure that is, 0 to 7 or -1 for not known: [N, B, T]."""
+        index, check = self._places(tokens)
+        found = []
+        for half in range(2):
+            entry = self.slots[index + half * self.one_half]
+            hidden = self.rows_return & (self._half(tokens) == half)
+            known = (entry >> 19 == check) & ~hidden
+            found.append((entry & 0xFFFF, torch.where(known, entry >> 16 & 7, -1)))
+        (one, sure_of_one), (other, sure_of_other) = found
+        agree = (one == other) & (sure_of_one >= 0) & (sure_of_other >= 0)
+        sure = torch.where(agree, (sure_of_one + sure_of_other + 1).clamp_max(7), sure_of_one)
+        return torch.where(sure_of_other > sure_of_one, other, one), torch.maximum(sure, sure_of_other)
+
+    @torch.no_grad()
+    def add(self, tokens: torch.Tensor, targets: torch.Tensor) -> None:
+        """Notes that targets [B, T] followed tokens [B, T]. Of places that share an entry the one that leaves
+        the greatest number counts, so that the order of the rows does not."""
+        index, check = self._places(tokens)
+        index = index + self._half(tokens) * self.one_half
+        entry, target = self.slots[index], targets.to(torch.int32)
+        sure = torch.where(entry < 0, 0, entry >> 16 & 7)
+        again = (entry >> 19 == check) & (entry & 0xFFFF == target)
+        other = torch.where(sure > 0, entry - 2**16, check << 19 | target)
+        entry = torch.where(again, torch.where(sure < 7, entry + 2**16, entry), other).flatten()
+        ordered = (index.flatten() << 31 | entry).sort().values
+        slot = ordered >> 31
+        greatest = slot != F.pad(slot, (0, 1), value=-1)[1:]
+        self.slots[torch.where(greatest, slot, 2 * self.one_half)] = (ordered & 2**31 - 1).to(torch.int32)
+
+    def _places(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        keys = ngram_keys(tokens, self.lengths)
+        table = torch.arange(len(self.lengths), device=tokens.device)[:, None, None]
+        return table * self.size + keys % self.size, (keys >> 40).to(torch.int32) & 0xFFF
+
+    def _half(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Which half of the rows each is in, by its beginning: [B, 1]."""
+        beginning = tokens[:, : min(8, tokens.size(1))]
+        return ngram_keys(beginning, [beginning.size(1)])[0, :, -1:] & 1
+
+
+class Lookup(nn.Module):
+    """Embeddings of what followed the last tokens before, earlier in the row and in the rows trained on."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.none = config["vocab_size"]
+        self.recall = config["recall"]
+        self.memory = Memory(config["memory"], config["memory_bits"]) if config["memory"] else None
+        rows = -(-(self.none + 9) // 64) * 64  # a token, none, or how sure
+        count = len(config["recall"]) + len(config["memory"])
+        self.tables = nn.ModuleList(Table(rows, config["width"], config["half_tables"]) for _ in range(count))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        rows = [[found] for found in recall(tokens, self.recall, self.none)] if self.recall else []
+        if self.memory is not None:
+            followed, sure = self.memory(tokens)
+            followed = followed.masked_fill(sure < 0, self.none)
+            rows += [list(both) for both in zip(followed, sure + (self.none + 1), strict=True)]
+        return sum(table(row) for table, found in zip(self.tables, rows, strict=True) for row in found)
 
 
 class Attention(nn.Module):
@@ -316,6 +442,7 @@ class GPT(nn.Module):
                 orders = range(2, config["ngram_order"] + 1)
                 tables = [NgramTable(config["ngram_rows"], width, order, half) for order in orders]
                 self.ngram_tables[str(layer)] = nn.ModuleList(tables)
+        self.lookup = Lookup(config) if config["recall"] or config["memory"] else None
         self.smear_gate = Gate(width, 1, channels=24) if config["smear"] else None
         self.head = nn.Linear(width, vocab_size, bias=False)
         self.resid_lambdas = nn.Parameter(torch.ones(depth))
@@ -331,7 +458,7 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def initialize(self, seed: int = 0) -> None:
-        """Initial weights; output projections and gates start at zero, so do n-gram tables.
+        """Initial weights; output projections and gates start at zero, so do tables of n-grams and lookup.
 
         Every parameter draws from its own generator, by its name: two variants of the model start
         from equal weights where they have the same parameter, which makes comparisons sharper.
@@ -339,7 +466,11 @@ class GPT(nn.Module):
         bound = INIT_SCALE * math.sqrt(3.0 / self.config["width"])
         for name, p in self.named_parameters():
             draw = torch.Generator().manual_seed((seed ^ zlib.crc32(name.encode()) << 20) % 2**63)
-            if name.endswith(("attention.out.weight", "mlp.out.weight", "map.weight")) or "ngram" in name:
+            if (
+                name.endswith(("attention.out.weight", "mlp.out.weight", "map.weight"))
+                or "ngram" in name
+                or "lookup" in name
+            ):
                 nn.init.zeros_(p)
             elif name == "embedding.weight":
                 nn.init.normal_(p, generator=draw)
@@ -347,6 +478,8 @@ class GPT(nn.Module):
                 nn.init.normal_(p, std=0.001, generator=draw)
             elif p.dim() == 2:
                 nn.init.uniform_(p, -bound, bound, generator=draw)
+        if self.memory is not None:
+            self.memory.slots.fill_(-1)
         self.resid_lambdas.fill_(RESID_LAMBDA_INIT)
         self.x0_lambdas.fill_(X0_LAMBDA_INIT)
 
@@ -355,6 +488,11 @@ class GPT(nn.Module):
         and trains 3 % slower (docs/log.md)."""
         for name in ("body", "plain_loss"):
             setattr(self, name, torch.compile(getattr(self, name), dynamic=False, **options))
+
+    @property
+    def memory(self) -> Memory | None:
+        """The memory of the rows trained on, where there is one."""
+        return self.lookup.memory if self.lookup is not None else None
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return self._cap(self.body(tokens, self.plan(tokens)))
@@ -391,6 +529,8 @@ class GPT(nn.Module):
             x = self.embedding(tokens)
             if tokens.device.type != "cuda":
                 x = x.float()  # tables in bfloat16 can be evaluated anywhere
+            if self.lookup is not None:
+                x = x + self.lookup(tokens)
             if self.smear_gate is not None:
                 before = F.pad(x, (0, 0, 1, 0))[:, :-1]
                 x = x + (self.smear_gate(norm(x)) - 1.0) * before
@@ -633,7 +773,7 @@ class MuonAdamW:
 def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
     """Groups: head, tables, scalars and perhaps gates by AdamW; matrices by Muon, one group a shape."""
     by_width = (model.config["width"] / 768) ** -0.5
-    kinds = ("head", "embedding", "value_tables", "ngram_tables", "gates")
+    kinds = ("head", "embedding", "lookup", "value_tables", "ngram_tables", "gates")
     named: dict[str, list[nn.Parameter]] = {kind: [] for kind in kinds}
     by_shape: dict[torch.Size, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -654,15 +794,19 @@ def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
     scalars = [p for p in (model.resid_lambdas, model.backout_lambda) if p is not None]
     groups = [
         adamw(named["head"], UNEMBEDDING_LR * by_width, LM_HEAD_WD),
-        adamw(named["embedding"], EMBEDDING_LR * by_width, EMBEDDING_WD),
+        adamw(named["embedding"] + named["lookup"], EMBEDDING_LR * by_width, EMBEDDING_WD),
         adamw(named["value_tables"], EMBEDDING_LR * by_width, VE_WD),
         adamw(named["ngram_tables"], NGRAM_LR * by_width, VE_WD, NGRAM_BETAS),
         adamw(named["gates"], GATE_LR),
         adamw(scalars, SCALAR_LR * 0.01, eps=SCALAR_EPS),
         adamw([model.x0_lambdas], SCALAR_LR, betas=(0.96, 0.95), eps=SCALAR_EPS),
     ]
-    for parameters in by_shape.values():
-        groups.append({"kind": "muon", "params": parameters, "lr": MATRIX_LR, "weight_decay": WEIGHT_DECAY})
+    muon = [
+        {"kind": "muon", "params": parameters, "lr": MATRIX_LR, "weight_decay": WEIGHT_DECAY}
+        for parameters in by_shape.values()
+    ]
+    # Muon computes while the large tables travel between ranks: partly on their way there, partly back
+    groups = [*muon[len(muon) // 2 :], *groups, *muon[: len(muon) // 2]]
     return MuonAdamW([group for group in groups if group["params"]], ranks)
 
 
@@ -802,10 +946,18 @@ def train(run: RunSpec) -> dict[str, Any]:
     try:
         while (progress := ranks.from_leader(clock.progress if clock.allows_step() else -1.0)) >= 0.0:
             loss_sum = torch.zeros((), device=device.torch_device)
+            new_rows = []
             for _ in range(accumulation):
-                loss = model.loss(*loader.next()) / (accumulation * ranks.world)
+                tokens, targets = loader.next()
+                if loader.epoch == 1:
+                    new_rows.append(torch.stack([tokens, targets], dim=1))
+                elif model.memory is not None:
+                    model.memory.rows_return.fill_(True)
+                loss = model.loss(tokens, targets) / (accumulation * ranks.world)
                 loss.backward()
                 loss_sum += loss.detach()
+            if model.memory is not None and new_rows:
+                model.memory.add(*ranks.gather(torch.cat(new_rows)).wait().unbind(dim=1))
             ranks.sum(loss_sum)
             set_schedule(optimizer, clock.num_steps, progress)
             optimizer.step()

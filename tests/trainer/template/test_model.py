@@ -14,6 +14,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"VALUE_EMBEDDINGS": False},
     {"DOCUMENT_MASK": True},
     {"NGRAM_ORDER": 3, "HEAD_GATES": True, "HEAD_NORM": True},
+    {"RECALL": "1 2", "MEMORY": "2 4", "MEMORY_BITS": 8, "NGRAM_ORDER": 2, "SMEAR": True},
     {"NGRAM_ORDER": 2, "VALUE_EMBEDDINGS": False, "GATE_LR": 0.01},
     {"SMEAR": True, "BACKOUT": 0.2, "QK_NORM": False, "DEPTH": 3},
     {"MERGE_QKV": False, "FUSED_LOSS": False, "PREFETCH": False},
@@ -30,6 +31,8 @@ def make_model(folder: Path, **changes: Any) -> Any:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    if model.memory is not None:
+        model.memory.add(tokens(), tokens().roll(-1, 1))
     return model.eval()
 
 
@@ -81,7 +84,7 @@ def test_variants_start_from_equal_weights_and_seeds_from_others(tmp_path: Path)
         return dict(model.state_dict())
 
     plain, other = start(2**64 - 1), start(2**64 - 2)
-    more = start(2**64 - 1, NGRAM_ORDER=2, SMEAR=True, HEAD_GATES=True)
+    more = start(2**64 - 1, NGRAM_ORDER=2, SMEAR=True, HEAD_GATES=True, RECALL="1", MEMORY="2")
     drawn = [name for name, value in plain.items() if value.dim() == 2 and value.abs().sum() > 0]
     assert {"embedding.weight", "head.weight", "value_tables.1.weight"} <= set(drawn)
     assert len(more) > len(plain)
@@ -100,7 +103,7 @@ def test_one_product_for_queries_keys_and_values_equals_three(tmp_path: Path) ->
 def test_weights_reload_strictly_into_a_fresh_model(tmp_path: Path) -> None:
     from trainer.harness.checkpoint import load_weights, save_checkpoint
 
-    model = make_model(tmp_path, **SWITCHES[3])
+    model = make_model(tmp_path, **SWITCHES[4])
     save_checkpoint(tmp_path / "out", model, model.config)
     module = load_tiny(tmp_path, DEPTH=7)  # the config decides, not the file's own values
     fresh = module.build_model(model.config)
@@ -146,6 +149,8 @@ def test_windows_follow_the_pattern_and_the_last_layer_is_full(tmp_path: Path) -
         ({"MLP_ACTIVATION": "swish"}, "MLP_ACTIVATION"),
         ({"NGRAM_ORDER": 4}, "NGRAM_ORDER"),
         ({"HEAD_DIM": 15}, "HEAD_DIM"),
+        ({"RECALL": "1,2"}, "RECALL"),
+        ({"MEMORY": "0"}, "MEMORY"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -154,7 +159,7 @@ def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, Any], words: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("changes", [SWITCHES[2], SWITCHES[3], SWITCHES[5]])
+@pytest.mark.parametrize("changes", [SWITCHES[2], SWITCHES[3], SWITCHES[4], SWITCHES[6]])
 def test_forward_and_loss_compile_into_one_graph(tmp_path: Path, changes: dict[str, Any]) -> None:
     model = make_model(tmp_path, **changes)
     given = tokens()

@@ -1,0 +1,138 @@
+"""What followed before: in the row against a plain search, in the rows trained on against a dictionary."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainer.template.tiny import load_tiny
+
+NONE = 99
+
+
+def draw(seed: int, rows: int, length: int, kinds: int) -> torch.Tensor:
+    return torch.randint(0, kinds, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> ModuleType:
+    return load_tiny(tmp_path)
+
+
+@pytest.fixture
+def memory(template: ModuleType) -> Callable[..., Any]:
+    def make(lengths: list[int], bits: int = 12) -> Any:
+        made = template.Memory(lengths, bits)
+        made.slots.fill_(-1)
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("length", [1, 7, 64, 100])
+def test_recall_finds_what_a_plain_search_finds(template: ModuleType, length: int) -> None:
+    tokens, lengths = draw(length, 3, length, 5), [3, 1, 2]
+    found = template.recall(tokens, lengths, NONE)
+    assert found.shape == (3, 3, length)
+    for n, of_length in zip(lengths, found.tolist(), strict=True):
+        for row, answers in zip(tokens.tolist(), of_length, strict=True):
+            for place in range(n - 1, length):
+                now = row[place - n + 1 : place + 1]
+                before = [j for j in range(n - 1, place) if row[j - n + 1 : j + 1] == now]
+                assert answers[place] == (row[before[-1] + 1] if before else NONE)
+
+
+def test_memory_counts_as_branches_are_predicted(memory: Callable[..., Any]) -> None:
+    kept = memory([2])
+    row = torch.arange(10)[None]
+
+    def after(target: int) -> tuple[int, int]:
+        targets = row + 1
+        targets[0, 5] = target
+        kept.add(row, targets)
+        followed, sure = kept(row)
+        assert followed[0, 0, 7] == 8
+        return int(followed[0, 0, 5]), int(sure[0, 0, 5])
+
+    assert kept(row)[1].unique().tolist() == [-1]
+    assert [after(6) for _ in range(9)] == [(6, min(i, 7)) for i in range(9)]
+    assert [after(50)[1] for _ in range(7)] == [6, 5, 4, 3, 2, 1, 0]
+    assert [after(50), after(50), after(51), after(51)] == [(50, 0), (50, 1), (50, 0), (51, 0)]
+
+
+def test_memory_is_what_a_dictionary_would_be(memory: Callable[..., Any]) -> None:
+    lengths = [1, 3]
+    kept = memory(lengths, bits=24)
+    expected: dict[tuple[int, ...], tuple[int, int]] = {}
+    for step in range(20):
+        rows = draw(step, 4, 40, 6)
+        tokens, targets = rows[:, :-1], rows[:, 1:]
+        noted: dict[tuple[int, ...], tuple[int, int]] = {}
+        for n in lengths:
+            for row, half in zip(rows.tolist(), kept._half(tokens)[:, 0].tolist(), strict=True):
+                for place in range(n - 1, 39):
+                    key, target = (half, *row[place - n + 1 : place + 1]), row[place + 1]
+                    token, sure = expected.get(key, (target, -1))
+                    left = (sure - 1, token) if sure > 0 else (0, target)
+                    if token == target:
+                        left = min(sure + 1, 7), token
+                    noted[key] = max(left, noted.get(key, left))
+        expected |= {key: (token, sure) for key, (sure, token) in noted.items()}
+        kept.add(tokens, targets)
+    tokens = draw(99, 8, 40, 6)
+    followed, sure = kept(tokens)
+    for k, n in enumerate(lengths):
+        for b, row in enumerate(tokens.tolist()):
+            for place in range(n - 1, 40):
+                key = tuple(row[place - n + 1 : place + 1])
+                known = [expected[half, *key] for half in (0, 1) if (half, *key) in expected]
+                if len(known) == 2 and known[0][0] == known[1][0]:
+                    known = [(known[0][0], min(7, known[0][1] + known[1][1] + 1))]
+                best = max(known, key=lambda one: one[1], default=(None, -1))  # the first of equals
+                assert sure[k, b, place] == best[1]
+                assert best[1] < 0 or followed[k, b, place] == best[0]
+
+
+def test_ngrams_that_share_an_entry_are_told_apart(memory: Callable[..., Any]) -> None:
+    kept = memory([4], bits=1)
+    rows = draw(1, 16, 64, 500)
+    kept.add(rows[:, :-1], rows[:, 1:])
+    _, sure = kept(draw(2, 16, 63, 500))
+    assert (sure >= 0).float().mean() < 0.01  # not a half, as without a check
+
+
+def test_rows_that_return_do_not_find_themselves(memory: Callable[..., Any]) -> None:
+    kept = memory([3, 5], bits=16)
+    rows = draw(3, 32, 64, 50)
+    tokens, targets = rows[:, :-1], rows[:, 1:]
+    kept.add(tokens, targets)
+    halves = kept._half(tokens)[:, 0]
+    assert 5 < halves.sum() < 27
+    followed, sure = kept(tokens)
+    assert (followed[1] == targets)[sure[1] >= 0].float().mean() > 0.99
+    assert (sure[1] >= 0).float().mean() > 0.99
+    kept.rows_return.fill_(True)
+    _, sure = kept(tokens)
+    assert (sure[1] >= 0).float().mean() < 0.2
+    # a copy with another beginning is another row: it may fall in the other half, and then finds the first
+    copy = tokens.repeat(8, 1)
+    copy[:, 0] = torch.arange(8).repeat_interleave(32) + 100
+    other = kept._half(copy)[:, 0] != halves.repeat(8)
+    _, sure = kept(copy)
+    assert (sure[1, other, 12:] >= 0).float().mean() > 0.99
+    assert (sure[1, ~other, 12:] >= 0).float().mean() < 0.2
+
+
+def test_the_order_of_rows_leaves_no_trace(memory: Callable[..., Any]) -> None:
+    """Several ranks put theirs together in another one, and entries are written in parallel."""
+    rows = draw(4, 64, 1025, 3)
+    found = []
+    for order in (torch.arange(64), torch.arange(63, -1, -1)):
+        kept = memory([1, 2, 3], bits=5)
+        kept.add(rows[order, :-1], rows[order, 1:])
+        found.append(kept.slots[:-1].clone())
+    assert torch.equal(*found)
+    assert (found[0] >= 0).sum() > 39
