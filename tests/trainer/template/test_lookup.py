@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from tests.trainer.template.tiny import load_tiny
+from tests.trainer.template.tiny import load_tiny, run_tiny
+from trainer.data.dataset import Dataset
+from trainer.harness.loader import open_train_rows
 
 NONE = 99
 
@@ -136,3 +139,22 @@ def test_the_order_of_rows_leaves_no_trace(memory: Callable[..., Any]) -> None:
         found.append(kept.slots[:-1].clone())
     assert torch.equal(*found)
     assert (found[0] >= 0).sum() > 39
+
+
+@pytest.mark.long
+def test_memory_is_filled_in_the_first_pass_and_goes_into_the_checkpoint(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    rows = open_train_rows(dataset.train_folder)
+    steps = rows.count // 64
+    changes = {"MEMORY": "2 4", "DEPTH": 1, "DEVICE_BATCH_SIZE": 64, "TOTAL_BATCH_SIZE": 64 * 64}
+    kept = []
+    for share in (0.5, 1.0, 1.2):
+        figures, out = run_tiny(tmp_path / str(share), dataset, int(share * steps), **changes)
+        assert figures["epoch"] == (2 if share > 1 else 1)
+        weights = load_file(out / "model.safetensors")
+        assert not any("rows_return" in name for name in weights)
+        kept.append(weights["lookup.memory.slots"][:-1])
+    half, whole, more = kept
+    assert 0 < (half >= 0).sum() < (whole >= 0).sum()
+    assert (more != whole).float().mean() < 1e-3  # but for the batch in which the first pass ends
