@@ -65,6 +65,7 @@ FAST: dict[str, Value] = {
 }  # fmt: skip
 OURS: dict[str, Value] = FORK | FAST | {
     "WEBER_MODE": "off", "SCALAR_EPS": 1e-6, "RECALL": "1 2 3", "MEMORY": "2 4 6 8 12", "MEMORY_BITS": 24,
+    "LOOKUP_LR": 0.9,
 }  # fmt: skip
 NGRAMS: dict[str, Value] = {"NGRAM_ORDER": 3, "NGRAM_ROWS": 16, "NGRAM_LR": 0.3}
 CPU: dict[str, Value] = {

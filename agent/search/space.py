@@ -88,6 +88,7 @@ PARAMETERS: Mapping[str, Parameter] = _table(
     Parameter("MATRIX_LR", "float", 0.0, 2.0, 0.005, 0.2, log=True, weight=3.0),
     Parameter("SCALAR_LR", "float", 0.0, 20.0, 0.05, 3.0, log=True),
     Parameter("NGRAM_LR", "float", 0.0, 20.0, 0.05, 3.0, log=True),
+    Parameter("LOOKUP_LR", "float", 0.0, 20.0, 0.05, 3.0, log=True),
     Parameter("GATE_LR", "float", 0.0, 20.0, 0.01, 1.0, log=True, zero=True),
     Parameter("SCALAR_EPS", "float", 0.0, 1.0, searched=False),
     # Decay.
@@ -161,6 +162,8 @@ def is_active(name: str, block: Mapping[str, Value]) -> bool:
             return bool(block.get("VALUE_EMBEDDINGS", True))
         case "SHORT_WINDOW_DIVISOR":
             return "S" in str(block.get("WINDOW_PATTERN", "S"))
+        case "LOOKUP_LR":
+            return bool(block.get("RECALL") or block.get("MEMORY"))
         case "MEMORY_BITS":
             return bool(block.get("MEMORY"))
         case "NGRAM_LR" | "NGRAM_ROWS" | "NGRAM_BETAS":

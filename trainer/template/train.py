@@ -56,7 +56,7 @@ RECALL = (
     ""  # numbers n, as "1 2 3": looks up what followed the last n tokens where they last stood in the row
 )
 MEMORY = ""  # numbers n: looks up what followed the last n tokens in the rows trained on
-MEMORY_BITS = 17  # 2 ** this entries for each n and half of the rows
+MEMORY_BITS = 18  # 2 ** this entries for each n and half of the rows
 HEAD_GATES = False  # each head's output times 2 * sigmoid(gate)
 HEAD_NORM = False  # RMS norm on each head's output
 SMEAR = False  # a gated share of the previous token's embedding joins each token's
@@ -77,6 +77,7 @@ TOTAL_BATCH_SIZE = 2**17  # tokens an optimizer step takes, over all devices
 EMBEDDING_LR = 0.9  # Adam rates but SCALAR_LR are scaled by (width / 768) ** -0.5
 NGRAM_LR = 0.9
 NGRAM_BETAS = (0.8, 0.95)
+LOOKUP_LR = 0.3
 UNEMBEDDING_LR = 0.005
 SCALAR_LR = 0.5
 SCALAR_EPS = 1e-6  # their first gradients are rounding noise, which a smaller eps would blow up to full steps
@@ -794,7 +795,8 @@ def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
     scalars = [p for p in (model.resid_lambdas, model.backout_lambda) if p is not None]
     groups = [
         adamw(named["head"], UNEMBEDDING_LR * by_width, LM_HEAD_WD),
-        adamw(named["embedding"] + named["lookup"], EMBEDDING_LR * by_width, EMBEDDING_WD),
+        adamw(named["embedding"], EMBEDDING_LR * by_width, EMBEDDING_WD),
+        adamw(named["lookup"], LOOKUP_LR * by_width, EMBEDDING_WD),
         adamw(named["value_tables"], EMBEDDING_LR * by_width, VE_WD),
         adamw(named["ngram_tables"], NGRAM_LR * by_width, VE_WD, NGRAM_BETAS),
         adamw(named["gates"], GATE_LR),
