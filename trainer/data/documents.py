@@ -48,28 +48,3 @@ def without_duplicates(documents: Iterable[Document]) -> Iterator[Document]:
         if digest not in seen:
             seen.add(digest)
             yield document
-
-
-def draw_validation(
-    documents: Iterable[Document], validation_bytes: int, most: float = 0.2
-) -> frozenset[str]:
-    """Content hashes of the documents that validate: the eligible ones of smallest hash.
-
-    validation_bytes is how much text validation should have; it never takes more than the share
-    `most` of all text. The draw depends on the texts alone, not on their order or names.
-    """
-    total = 0
-    eligible: list[tuple[str, int]] = []
-    for document in documents:
-        total += len(document.text)
-        if document.may_validate:
-            eligible.append((document.content_hash, len(document.text)))
-    limit = min(validation_bytes, int(most * total))
-    drawn: set[str] = set()
-    taken = 0
-    for digest, size in sorted(eligible):
-        if taken >= limit:
-            break
-        drawn.add(digest)
-        taken += size
-    return frozenset(drawn)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from services.errors import is_full_disk
 from trainer.data.dataset import MANIFEST, Dataset, Manifest, combined_hash, hash_file, open_dataset
-from trainer.data.documents import Corpus, Document, draw_validation, without_duplicates
+from trainer.data.documents import Corpus, Document, without_duplicates
 from trainer.data.errors import (
     CorpusTooSmallError,
     DataDiskFullError,
@@ -28,6 +28,7 @@ from trainer.data.errors import (
 from trainer.data.packing import pack_rows, split_long
 from trainer.data.publish import publish, remove_abandoned, write_synced
 from trainer.data.rows import spool_rows, write_sample, write_shuffled
+from trainer.data.split import SPLIT_VERSION, draw_validation
 from trainer.data.tokenizer import Tokenizer, train_tokenizer
 
 Progress = Callable[[str, float], None]
@@ -111,7 +112,7 @@ def identify(description: dict[str, object], request: Request) -> tuple[str, str
     """(dataset_id, request_hash): a readable id that ends in a short hash of all that was asked for."""
     asked = asdict(request)
     asked.pop("threads")
-    text = json.dumps({"corpus": description, "request": asked}, sort_keys=True)
+    text = json.dumps({"corpus": description, "request": asked, "split": SPLIT_VERSION}, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     kind = str(description["source"]).split(":", 1)[0]
     return f"{kind}-v{request.vocab_size}-t{request.context_length}-{digest[:8]}", digest
@@ -131,7 +132,7 @@ def _build(
     drawn: frozenset[str] = frozenset()
     if pinned is None:
         wanted_bytes = BYTES_PER_VALIDATION_TOKEN * request.validation_tokens
-        drawn = draw_validation(without_duplicates(corpus.documents()), wanted_bytes)
+        drawn = draw_validation(lambda: without_duplicates(corpus.documents()), wanted_bytes)
 
     def training() -> Iterator[Document]:
         for document in without_duplicates(corpus.documents()):
@@ -169,7 +170,7 @@ def _build(
         raise CorpusTooSmallError(
             f"{source} gives {train_rows} training and {validation_rows} validation rows of"
             f" {request.context_length} tokens; at least {FEWEST_TRAIN_ROWS} and 1 are needed: add text"
-            " or choose a shorter context"
+            " or choose a shorter context (texts of which others have much do not validate)"
         )
     names = write_shuffled(spool, request.row_length, folder / "train", request.seed)
     spool.unlink()

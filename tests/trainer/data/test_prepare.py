@@ -12,7 +12,7 @@ import pytest
 
 from tests.trainer.data.small_corpus import SMALL, make_small_dataset, write_corpus
 from trainer.data.dataset import Dataset, find_dataset, list_datasets, open_dataset
-from trainer.data.documents import Document, draw_validation, without_duplicates
+from trainer.data.documents import Document, without_duplicates
 from trainer.data.errors import (
     CorpusNotFoundError,
     CorpusTooSmallError,
@@ -22,6 +22,7 @@ from trainer.data.errors import (
 )
 from trainer.data.file_source import FileCorpus
 from trainer.data.prepare import Request, prepare
+from trainer.data.split import draw_validation, shares_elsewhere
 from trainer.data.tokenizer import load_tokenizer
 
 
@@ -122,10 +123,29 @@ def test_parquet_and_text_are_read_like_jsonl(tmp_path: Path) -> None:
 
 def test_the_draw_depends_on_texts_only_and_takes_only_eligible_ones() -> None:
     documents = [Document(f"text {i} " * 20, may_validate=i % 2 == 0) for i in range(60)]
-    drawn = draw_validation(documents, 1500)
-    assert drawn == draw_validation(reversed(documents), 1500)
+    drawn = draw_validation(lambda: documents, 1500)
+    assert drawn == draw_validation(lambda: reversed(documents), 1500)
     assert drawn <= {d.content_hash for d in documents if d.may_validate}
     assert 1500 <= sum(len(d.text) for d in documents if d.content_hash in drawn) <= 1700
+
+
+def test_a_text_of_which_others_have_much_is_not_drawn() -> None:
+    def lines(*numbers: int) -> str:
+        return "".join(f"  line {number}\n{{\n" for number in numbers)
+
+    alone = [Document(lines(*range(100 * i, 100 * i + 40))) for i in range(1, 21)]
+    copies = [Document(lines(*range(30), *range(10**5 * i, 10**5 * i + 10))) for i in range(5, 15)]
+    licence = [Document(lines(1, 2, 3, 4, *range(9000 + 50 * i, 9040 + 50 * i))) for i in range(10)]
+    documents = [*copies, *alone, *licence]
+    shares = shares_elsewhere([d.content_hash for d in documents], lambda: documents)
+    assert max(shares[d.content_hash] for d in alone) == 0.0
+    assert min(shares[d.content_hash] for d in copies) > 0.7
+    assert 0.0 < max(shares[d.content_hash] for d in licence) < 0.05
+    everything = sum(len(d.text) for d in documents)
+    drawn = draw_validation(lambda: documents, everything, most=1.0)
+    assert drawn == {d.content_hash for d in (*alone, *licence)}
+    assert len(draw_validation(lambda: documents, 1, most=1.0)) == 1
+    assert draw_validation(lambda: copies, everything) == frozenset()
 
 
 def test_a_killed_preparation_leaves_no_data_set_and_the_next_one_works(tmp_path: Path) -> None:

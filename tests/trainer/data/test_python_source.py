@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.documents import draw_validation, without_duplicates
+from trainer.data.documents import without_duplicates
 from trainer.data.python_source import PythonCorpus, runtime_closure, top_level_names, unused_by_training
+from trainer.data.split import draw_validation
 
 
 def test_the_byte_limit_holds_and_the_order_is_fixed() -> None:
@@ -18,7 +19,7 @@ def test_the_byte_limit_holds_and_the_order_is_fixed() -> None:
 
 def test_validation_files_exist_and_are_not_needed_by_training() -> None:
     documents = list(without_duplicates(PythonCorpus(max_bytes=2_000_000).documents()))
-    drawn = draw_validation(documents, 60_000)
+    drawn = draw_validation(lambda: documents, 60_000)
     origins = [Path(d.origin) for d in documents if d.content_hash in drawn]
     assert origins
     needed = top_level_names(runtime_closure(("torch", "numpy", "safetensors")))
