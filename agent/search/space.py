@@ -147,7 +147,7 @@ PARAMETERS: Mapping[str, Parameter] = _table(
         form=LENGTHS,
         wanted=IN_WORDS,
     ),
-    Parameter("MEMORY_BITS", "int", 1, 28, searched=False),
+    Parameter("MEMORY_BITS", "int", 1, 26, searched=False),
     Parameter("NGRAM_EPOCHS", "float", 0.0, 1e6, searched=False),
     Parameter("BACKOUT", "float", 0.0, 1.0, 0.0, 0.4),
 )

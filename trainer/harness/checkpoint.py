@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,20 @@ def save_checkpoint(folder: Path, model: torch.nn.Module, config: Mapping[str, A
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     partial = folder / (WEIGHTS_FILE + ".part")
     save_file(tensors, partial)
-    with partial.open("r+b") as stream:
+    with partial.open("r+b") as stream, ThreadPoolExecutor(1) as helper:
+        digest = helper.submit(_sha256, partial)  # of gigabytes, while the disk takes them
         os.fsync(stream.fileno())
     os.replace(partial, folder / WEIGHTS_FILE)
-    with (folder / WEIGHTS_FILE).open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    description = {"format": 1, "config": dict(config), "weights_sha256": digest, **facts}
+    description = {"format": 1, "config": dict(config), "weights_sha256": digest.result(), **facts}
     partial = folder / (DESCRIPTION_FILE + ".part")
     partial.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, folder / DESCRIPTION_FILE)
     return folder / DESCRIPTION_FILE
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -143,9 +143,10 @@ def model_config(vocab_size: int, context_length: int, bos: int, half_tables: bo
 
 def ngram_lengths(name: str, text: str) -> list[int]:
     """The numbers in RECALL or MEMORY."""
-    if not all(part.isdecimal() and 1 <= int(part) <= 64 for part in text.split()):
-        raise ContractError(f"{name} must be numbers from 1 to 64 with spaces between, not {text!r}")
-    return [int(part) for part in text.split()]
+    parts = text.split()
+    if len(parts) > 16 or not all(part.isdecimal() and 1 <= int(part) <= 64 for part in parts):
+        raise ContractError(f"{name} must be at most 16 numbers from 1 to 64, spaces between, not {text!r}")
+    return [int(part) for part in parts]
 
 
 def layer_windows(context_length: int) -> list[int]:
@@ -301,6 +302,7 @@ class Memory(nn.Module):
         slot = ordered >> 31
         greatest = slot != F.pad(slot, (0, 1), value=-1)[1:]
         self.slots[torch.where(greatest, slot, 2 * self.one_half)] = (ordered & 2**31 - 1).to(torch.int32)
+        self.slots[2 * self.one_half] = -1
 
     def _places(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         keys = ngram_keys(tokens, self.lengths)
@@ -308,9 +310,9 @@ class Memory(nn.Module):
         return table * self.size + keys % self.size, (keys >> 40).to(torch.int32) & 0xFFF
 
     def _half(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Which half of the rows each is in, by its beginning: [B, 1]."""
-        beginning = tokens[:, : min(8, tokens.size(1))]
-        return ngram_keys(beginning, [beginning.size(1)])[0, :, -1:] & 1
+        """Which half of the rows each is in, by all of its tokens: [B, 1]."""
+        places = torch.arange(tokens.size(1), device=tokens.device)
+        return ((tokens * (2 * places + 1)).sum(dim=-1, keepdim=True) * 6364136223846793005) >> 62 & 1
 
 
 class Lookup(nn.Module):
@@ -431,6 +433,8 @@ class GPT(nn.Module):
         depth, width, vocab_size = config["depth"], config["width"], config["vocab_size"]
         if width % config["head_dim"] or config["head_dim"] % 2 or not 1 <= config["ngram_order"] <= 3:
             raise ContractError("HEAD_DIM must be even and divide the width, NGRAM_ORDER must be 1, 2 or 3")
+        if not 1 <= config["memory_bits"] <= 26:
+            raise ContractError(f"MEMORY_BITS must be from 1 to 26, not {config['memory_bits']}")
         half = config["half_tables"]
         self.embedding = Table(vocab_size, width, half)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(depth))

@@ -52,6 +52,13 @@ def test_peaks_measured_on_a_gpu_are_met_within_a_tenth(
     assert needed.peak_bytes / 1e9 == pytest.approx(measured_gb, rel=0.1)
 
 
+@pytest.mark.parametrize(("ngram_order", "measured_gb"), [(3, 23.2), (1, 17.1)])
+def test_so_are_those_of_the_preset_as_it_is(ngram_order: int, measured_gb: float) -> None:
+    values = read_hyperparameters(apply_preset(TEMPLATE.read_text(), PRESETS["h100"]))
+    needed = estimate({**values, "NGRAM_ORDER": ngram_order}, 8192, 2048)
+    assert needed.peak_bytes / 1e9 == pytest.approx(measured_gb, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("preset", "gib"), [("h100", 80), ("24gb", 24), ("12gb", 12), ("seed-h100", 80), ("cpu", 4)]
 )

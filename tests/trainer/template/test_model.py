@@ -151,6 +151,8 @@ def test_windows_follow_the_pattern_and_the_last_layer_is_full(tmp_path: Path) -
         ({"HEAD_DIM": 15}, "HEAD_DIM"),
         ({"RECALL": "1,2"}, "RECALL"),
         ({"MEMORY": "0"}, "MEMORY"),
+        ({"MEMORY": "2 " * 17}, "at most 16"),
+        ({"MEMORY_BITS": 0}, "MEMORY_BITS"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
