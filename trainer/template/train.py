@@ -29,6 +29,7 @@ from trainer.harness.device import Device, open_device, peak_memory_bytes, seed_
 from trainer.harness.events import EventWriter
 from trainer.harness.failures import ContractError
 from trainer.harness.loader import TokenLoader, TrainRows, open_train_rows
+from trainer.harness.lookup import Memory, ngram_keys, read_lengths, recall
 from trainer.harness.loss_reader import LossReader
 from trainer.harness.process_group import ProcessGroup, Share, join_group, local_rank
 from trainer.harness.run_spec import Budget, RunSpec
@@ -130,8 +131,8 @@ def model_config(vocab_size: int, context_length: int, bos: int, half_tables: bo
         "value_embeddings": VALUE_EMBEDDINGS,
         "ngram_order": NGRAM_ORDER,
         "ngram_rows": NGRAM_ROWS * vocab_size,
-        "recall": ngram_lengths("RECALL", RECALL),
-        "memory": ngram_lengths("MEMORY", MEMORY),
+        "recall": read_lengths("RECALL", RECALL),
+        "memory": read_lengths("MEMORY", MEMORY),
         "memory_bits": MEMORY_BITS,
         "head_gates": HEAD_GATES,
         "head_norm": HEAD_NORM,
@@ -139,14 +140,6 @@ def model_config(vocab_size: int, context_length: int, bos: int, half_tables: bo
         "backout": BACKOUT,
         "softcap": SOFTCAP,
     }
-
-
-def ngram_lengths(name: str, text: str) -> list[int]:
-    """The numbers in RECALL or MEMORY."""
-    parts = text.split()
-    if len(parts) > 16 or not all(part.isdecimal() and 1 <= int(part) <= 64 for part in parts):
-        raise ContractError(f"{name} must be at most 16 numbers from 1 to 64, spaces between, not {text!r}")
-    return [int(part) for part in parts]
 
 
 def layer_windows(context_length: int) -> list[int]:
@@ -176,11 +169,6 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return (x * cos + x.roll(x.size(-1) // 2, dims=-1) * sin).to(x.dtype)
 
 
-def shift(tokens: torch.Tensor, by: int) -> torch.Tensor:
-    """tokens [B, T] moved `by` places later; the first places become 0."""
-    return F.pad(tokens, (by, 0))[:, : tokens.size(1)]
-
-
 class Gate(nn.Module):
     """2 * sigmoid of a linear map of the first channels: 1 at the start, between 0 and 2 later."""
 
@@ -207,112 +195,14 @@ class Table(nn.Embedding):
 class NgramTable(nn.Module):
     """Embeddings of hashed n-grams: two half-width tables with different hashes, so few collide in both."""
 
-    PRIMES = ((36313, 27191, 51749), (48271, 69621, 16807))
-
     def __init__(self, rows: int, width: int, order: int, half: bool) -> None:
         super().__init__()
         self.rows, self.order = rows, order
-        self.halves = nn.ModuleList(Table(rows, width // 2, half) for _ in self.PRIMES)
+        self.halves = nn.ModuleList(Table(rows, width // 2, half) for _ in range(2))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        found = []
-        for table, primes in zip(self.halves, self.PRIMES, strict=True):
-            mixed = tokens * primes[0]
-            for back in range(1, self.order):
-                mixed = mixed ^ (shift(tokens, back) * primes[back])
-            found.append(table(mixed % self.rows))
-        return torch.cat(found, dim=-1)
-
-
-def ngram_keys(tokens: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-    """Hashes of the last n tokens at every place, for each n: int64 [N, B, T], from 0 to 2 ** 62 - 1."""
-    key, keys = torch.zeros_like(tokens), []
-    for back in range(max(lengths)):
-        key = (key + shift(tokens + 1, back)) * 6364136223846793005  # 0 stands before the row
-        key = key ^ (key >> 32)
-        keys.append((key * 2862933555777941757) >> 2 & 2**62 - 1)
-    return torch.stack([keys[length - 1] for length in lengths])
-
-
-def recall(tokens: torch.Tensor, lengths: list[int], none: int) -> torch.Tensor:
-    """For each n the token that followed the last n tokens where they last stood in the row, or `none`: [N, B, T].
-
-    What induction heads must learn to find is there from the first step (n-gram heads, arXiv:2401.12973).
-    """
-    bits = tokens.size(1).bit_length()
-    places = torch.arange(tokens.size(1), device=tokens.device)
-    # in this order the same n-gram's place before stands just before
-    keys = (ngram_keys(tokens, lengths) >> bits << bits | places).sort(dim=-1).values
-    before = F.pad(keys, (1, 0), value=-1)[..., :-1]
-    known = keys >> bits == before >> bits
-    place, after = keys & 2**bits - 1, torch.where(known, (before & 2**bits - 1) + 1, 0)
-    followed = tokens.expand_as(after).gather(-1, after).masked_fill(~known, none)
-    return torch.empty_like(followed).scatter(-1, place, followed)
-
-
-class Memory(nn.Module):
-    """What followed the n-grams of the rows trained on: two hash tables, of one half of the rows each.
-
-    An entry holds, from the lowest bit, the token (16 bits), how sure it is (3) and a part of the n-gram's
-    key (12) that tells apart those which share the entry; -1 is empty. As branches are predicted, it grows
-    surer when the token follows again, less sure when another does, and then gives way.
-
-    The first pass over the rows looks up what earlier rows left. In later passes a row would find itself and
-    the model would trust that, so it looks into the other half's table only. A model that is scored looks
-    into both.
-    """
-
-    slots: torch.Tensor
-    rows_return: torch.Tensor
-
-    def __init__(self, lengths: list[int], bits: int) -> None:
-        super().__init__()
-        self.lengths, self.size = lengths, 2**bits
-        self.one_half = len(lengths) * self.size
-        # one entry more takes what is not kept; no values before initialize() or a checkpoint
-        self.register_buffer("slots", torch.empty(2 * self.one_half + 1, dtype=torch.int32))
-        self.register_buffer("rows_return", torch.zeros((), dtype=torch.bool), persistent=False)
-
-    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """For each n the token that followed and how sure that is, 0 to 7 or -1 for not known: [N, B, T]."""
-        index, check = self._places(tokens)
-        found = []
-        for half in range(2):
-            entry = self.slots[index + half * self.one_half]
-            hidden = self.rows_return & (self._half(tokens) == half)
-            known = (entry >> 19 == check) & ~hidden
-            found.append((entry & 0xFFFF, torch.where(known, entry >> 16 & 7, -1)))
-        (one, sure_of_one), (other, sure_of_other) = found
-        agree = (one == other) & (sure_of_one >= 0) & (sure_of_other >= 0)
-        sure = torch.where(agree, (sure_of_one + sure_of_other + 1).clamp_max(7), sure_of_one)
-        return torch.where(sure_of_other > sure_of_one, other, one), torch.maximum(sure, sure_of_other)
-
-    @torch.no_grad()
-    def add(self, tokens: torch.Tensor, targets: torch.Tensor) -> None:
-        """Notes that targets [B, T] followed tokens [B, T]. Of places that share an entry the one that leaves
-        the greatest number counts, so that the order of the rows does not."""
-        index, check = self._places(tokens)
-        index = index + self._half(tokens) * self.one_half
-        entry, target = self.slots[index], targets.to(torch.int32)
-        sure = torch.where(entry < 0, 0, entry >> 16 & 7)
-        again = (entry >> 19 == check) & (entry & 0xFFFF == target)
-        other = torch.where(sure > 0, entry - 2**16, check << 19 | target)
-        entry = torch.where(again, torch.where(sure < 7, entry + 2**16, entry), other).flatten()
-        ordered = (index.flatten() << 31 | entry).sort().values
-        slot = ordered >> 31
-        greatest = slot != F.pad(slot, (0, 1), value=-1)[1:]
-        self.slots[torch.where(greatest, slot, 2 * self.one_half)] = (ordered & 2**31 - 1).to(torch.int32)
-        self.slots[2 * self.one_half] = -1
-
-    def _places(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        keys = ngram_keys(tokens, self.lengths)
-        table = torch.arange(len(self.lengths), device=tokens.device)[:, None, None]
-        return table * self.size + keys % self.size, (keys >> 40).to(torch.int32) & 0xFFF
-
-    def _half(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Which half of the rows each is in, by all of its tokens: [B, 1]."""
-        places = torch.arange(tokens.size(1), device=tokens.device)
-        return ((tokens * (2 * places + 1)).sum(dim=-1, keepdim=True) * 6364136223846793005) >> 62 & 1
+        keys = ngram_keys(tokens, [self.order])[0]
+        return torch.cat([self.halves[0](keys % self.rows), self.halves[1]((keys >> 31) % self.rows)], dim=-1)
 
 
 class Lookup(nn.Module):
@@ -433,8 +323,6 @@ class GPT(nn.Module):
         depth, width, vocab_size = config["depth"], config["width"], config["vocab_size"]
         if width % config["head_dim"] or config["head_dim"] % 2 or not 1 <= config["ngram_order"] <= 3:
             raise ContractError("HEAD_DIM must be even and divide the width, NGRAM_ORDER must be 1, 2 or 3")
-        if not 1 <= config["memory_bits"] <= 26:
-            raise ContractError(f"MEMORY_BITS must be from 1 to 26, not {config['memory_bits']}")
         half = config["half_tables"]
         self.embedding = Table(vocab_size, width, half)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(depth))
@@ -483,8 +371,6 @@ class GPT(nn.Module):
                 nn.init.normal_(p, std=0.001, generator=draw)
             elif p.dim() == 2:
                 nn.init.uniform_(p, -bound, bound, generator=draw)
-        if self.memory is not None:
-            self.memory.slots.fill_(-1)
         self.resid_lambdas.fill_(RESID_LAMBDA_INIT)
         self.x0_lambdas.fill_(X0_LAMBDA_INIT)
 
@@ -493,11 +379,6 @@ class GPT(nn.Module):
         and trains 3 % slower (docs/log.md)."""
         for name in ("body", "plain_loss"):
             setattr(self, name, torch.compile(getattr(self, name), dynamic=False, **options))
-
-    @property
-    def memory(self) -> Memory | None:
-        """The memory of the rows trained on, where there is one."""
-        return self.lookup.memory if self.lookup is not None else None
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return self._cap(self.body(tokens, self.plan(tokens)))
@@ -807,10 +688,8 @@ def build_optimizer(model: GPT, ranks: ProcessGroup) -> MuonAdamW:
         adamw(scalars, SCALAR_LR * 0.01, eps=SCALAR_EPS),
         adamw([model.x0_lambdas], SCALAR_LR, betas=(0.96, 0.95), eps=SCALAR_EPS),
     ]
-    muon = [
-        {"kind": "muon", "params": parameters, "lr": MATRIX_LR, "weight_decay": WEIGHT_DECAY}
-        for parameters in by_shape.values()
-    ]
+    of_muon = {"kind": "muon", "lr": MATRIX_LR, "weight_decay": WEIGHT_DECAY}
+    muon = [of_muon | {"params": parameters} for parameters in by_shape.values()]
     # Muon computes while the large tables travel between ranks: partly on their way there, partly back
     groups = [*muon[len(muon) // 2 :], *groups, *muon[: len(muon) // 2]]
     return MuonAdamW([group for group in groups if group["params"]], ranks)
@@ -944,6 +823,7 @@ def train(run: RunSpec) -> dict[str, Any]:
     loader = TokenLoader(
         rows, DEVICE_BATCH_SIZE, run.seed, device.torch_device, ranks.rank, ranks.world, PREFETCH
     )
+    memory = model.lookup.memory if model.lookup is not None else None
     losses = LossReader(events)
     printed = time.monotonic()
     setup_seconds = printed - began
@@ -957,13 +837,13 @@ def train(run: RunSpec) -> dict[str, Any]:
                 tokens, targets = loader.next()
                 if loader.epoch == 1:
                     new_rows.append(torch.stack([tokens, targets], dim=1))
-                elif model.memory is not None:
-                    model.memory.rows_return.fill_(True)
+                elif memory is not None:
+                    memory.rows_return.fill_(True)
                 loss = model.loss(tokens, targets) / (accumulation * ranks.world)
                 loss.backward()
                 loss_sum += loss.detach()
-            if model.memory is not None and new_rows:
-                model.memory.add(*ranks.gather(torch.cat(new_rows)).wait().unbind(dim=1))
+            if memory is not None and new_rows:
+                memory.add(*ranks.gather(torch.cat(new_rows)).wait().unbind(dim=1))
             ranks.sum(loss_sum)
             set_schedule(optimizer, clock.num_steps, progress)
             optimizer.step()

@@ -31,8 +31,8 @@ def make_model(folder: Path, **changes: Any) -> Any:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    if model.memory is not None:
-        model.memory.add(tokens(), tokens().roll(-1, 1))
+    if model.lookup is not None and model.lookup.memory is not None:
+        model.lookup.memory.add(tokens(), tokens().roll(-1, 1))
     return model.eval()
 
 
@@ -152,7 +152,7 @@ def test_windows_follow_the_pattern_and_the_last_layer_is_full(tmp_path: Path) -
         ({"RECALL": "1,2"}, "RECALL"),
         ({"MEMORY": "0"}, "MEMORY"),
         ({"MEMORY": "2 " * 17}, "at most 16"),
-        ({"MEMORY_BITS": 0}, "MEMORY_BITS"),
+        ({"MEMORY": "2", "MEMORY_BITS": 0}, "MEMORY_BITS"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
