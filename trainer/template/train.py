@@ -823,7 +823,7 @@ def train(run: RunSpec) -> dict[str, Any]:
     loader = TokenLoader(
         rows, DEVICE_BATCH_SIZE, run.seed, device.torch_device, ranks.rank, ranks.world, PREFETCH
     )
-    memory = model.lookup.memory if model.lookup is not None else None
+    memory = next((part for part in model.modules() if isinstance(part, Memory)), None)
     losses = LossReader(events)
     printed = time.monotonic()
     setup_seconds = printed - began
