@@ -115,8 +115,8 @@ def _check(parameter: Parameter, value: Value) -> None:
         known = ", ".join(map(str, parameter.choices))
         raise InvalidArgumentError(f"{name} must be one of {known}, not {value!r}", field=name)
     if parameter.kind == "pattern":
-        text = str(value)
-        if len(text) > parameter.high or not re.fullmatch(parameter.form, text):
+        fits = isinstance(value, str) and re.fullmatch(parameter.form, value) and len(value) <= parameter.high
+        if not fits:
             wanted = f"{parameter.wanted}, at most {parameter.high:.0f} characters"
             raise InvalidArgumentError(f"{name} must be {wanted}, not {value!r}", field=name)
     if parameter.kind in ("choice", "pattern", "switch"):

@@ -73,10 +73,10 @@ class Memory(nn.Module):
     def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """For each n the token that followed and how sure that is, 0 to 7 or -1 for not known: [N, B, T]."""
         index, check = self._places(tokens)
-        found = []
+        own_half, found = self._half(tokens), []
         for half in range(2):
             entry = self.slots[index + half * self.one_half]
-            hidden = self.rows_return & (self._half(tokens) == half)
+            hidden = self.rows_return & (own_half == half)
             known = (entry >> 19 == check) & ~hidden
             found.append((entry & 0xFFFF, torch.where(known, entry >> 16 & 7, -1)))
         (one, sure_of_one), (other, sure_of_other) = found

@@ -53,9 +53,7 @@ VALUE_EMBEDDINGS = True  # gated token embeddings added to the values of every s
 NGRAM_ORDER = 1  # 2: hashed bigram tables join those values as well; 3: trigrams too; 1: none
 NGRAM_ROWS = 4  # rows of an n-gram table / vocabulary
 NGRAM_EPOCHS = 1.0  # no such tables where the budget lasts for more passes: they learn rows by heart
-RECALL = (
-    ""  # numbers n, as "1 2 3": looks up what followed the last n tokens where they last stood in the row
-)
+RECALL = ""  # numbers n, as "1 2 3": looks up what followed the last n tokens before, in the row
 MEMORY = ""  # numbers n: looks up what followed the last n tokens in the rows trained on
 MEMORY_BITS = 18  # 2 ** this entries for each n and half of the rows
 HEAD_GATES = False  # each head's output times 2 * sigmoid(gate)
@@ -359,11 +357,8 @@ class GPT(nn.Module):
         bound = INIT_SCALE * math.sqrt(3.0 / self.config["width"])
         for name, p in self.named_parameters():
             draw = torch.Generator().manual_seed((seed ^ zlib.crc32(name.encode()) << 20) % 2**63)
-            if (
-                name.endswith(("attention.out.weight", "mlp.out.weight", "map.weight"))
-                or "ngram" in name
-                or "lookup" in name
-            ):
+            looked_up = name.startswith(("ngram_tables", "lookup"))
+            if looked_up or name.endswith(("attention.out.weight", "mlp.out.weight", "map.weight")):
                 nn.init.zeros_(p)
             elif name == "embedding.weight":
                 nn.init.normal_(p, generator=draw)
@@ -835,14 +830,14 @@ def train(run: RunSpec) -> dict[str, Any]:
             new_rows = []
             for _ in range(accumulation):
                 tokens, targets = loader.next()
-                if loader.epoch == 1:
+                if memory is not None and loader.epoch == 1:
                     new_rows.append(torch.stack([tokens, targets], dim=1))
                 elif memory is not None:
                     memory.rows_return.fill_(True)
                 loss = model.loss(tokens, targets) / (accumulation * ranks.world)
                 loss.backward()
                 loss_sum += loss.detach()
-            if memory is not None and new_rows:
+            if new_rows:
                 memory.add(*ranks.gather(torch.cat(new_rows)).wait().unbind(dim=1))
             ranks.sum(loss_sum)
             set_schedule(optimizer, clock.num_steps, progress)

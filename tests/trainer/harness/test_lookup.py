@@ -19,10 +19,6 @@ def draw(seed: int, rows: int, length: int, kinds: int) -> torch.Tensor:
     return torch.randint(0, kinds, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-def memory(lengths: list[int], bits: int = 12) -> Memory:
-    return Memory(lengths, bits)
-
-
 @pytest.mark.parametrize("length", [1, 7, 64, 100])
 def test_recall_finds_what_a_plain_search_finds(length: int) -> None:
     tokens, lengths = draw(length, 3, length, 5), [3, 1, 2]
@@ -37,7 +33,7 @@ def test_recall_finds_what_a_plain_search_finds(length: int) -> None:
 
 
 def test_memory_counts_as_branches_are_predicted() -> None:
-    kept = memory([2])
+    kept = Memory([2], bits=12)
     row = torch.arange(10)[None]
 
     def after(target: int) -> tuple[int, int]:
@@ -56,7 +52,7 @@ def test_memory_counts_as_branches_are_predicted() -> None:
 
 def test_memory_is_what_a_dictionary_would_be() -> None:
     lengths = [1, 3]
-    kept = memory(lengths, bits=24)
+    kept = Memory(lengths, bits=24)
     expected: dict[tuple[int, ...], tuple[int, int]] = {}
     for step in range(20):
         rows = draw(step, 4, 40, 6)
@@ -88,7 +84,7 @@ def test_memory_is_what_a_dictionary_would_be() -> None:
 
 
 def test_ngrams_that_share_an_entry_are_told_apart() -> None:
-    kept = memory([4], bits=1)
+    kept = Memory([4], bits=1)
     rows = draw(1, 16, 64, 500)
     kept.add(rows[:, :-1], rows[:, 1:])
     _, sure = kept(draw(2, 16, 63, 500))
@@ -96,7 +92,7 @@ def test_ngrams_that_share_an_entry_are_told_apart() -> None:
 
 
 def test_rows_that_return_do_not_find_themselves() -> None:
-    kept = memory([3, 5], bits=16)
+    kept = Memory([3, 5], bits=16)
     rows = draw(3, 32, 64, 50)
     tokens, targets = rows[:, :-1], rows[:, 1:]
     kept.add(tokens, targets)
@@ -122,7 +118,7 @@ def test_the_order_of_rows_leaves_no_trace() -> None:
     rows = draw(4, 64, 1025, 3)
     found = []
     for order in (torch.arange(64), torch.arange(63, -1, -1)):
-        kept = memory([1, 2, 3], bits=5)
+        kept = Memory([1, 2, 3], bits=5)
         kept.add(rows[order, :-1], rows[order, 1:])
         found.append(kept.slots.clone())
     assert torch.equal(*found)  # the last entry, for what is not kept, included
